@@ -1,0 +1,83 @@
+//! What every aggregate is made of.
+
+use std::fmt::Debug;
+
+use serde::{Deserializer, Serialize};
+
+/// The rules of one stream. Pure: clock, ids and look-ups arrive inside the command.
+pub trait Decider: Default + Clone + Debug + Send + Sync + 'static {
+    /// The stream is named `{CATEGORY}-{id}`.
+    const CATEGORY: &'static str;
+    /// What may be asked of it.
+    type Command: Clone + Debug + Send;
+    /// What may have happened to it.
+    type Event: DomainEvent;
+    /// Why it may refuse.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Says which events the command leads to, or which rule forbids it. No events means that there is nothing left to do.
+    ///
+    /// # Errors
+    /// The rule that stands against the command.
+    fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
+
+    /// Takes one fact in. Total: history is never rejected.
+    fn evolve(&mut self, event: &Self::Event);
+
+    /// The state after a whole history.
+    fn replay<'a>(history: impl IntoIterator<Item = &'a Self::Event>) -> Self
+    where
+        Self::Event: 'a,
+    {
+        let mut state = Self::default();
+        for event in history {
+            state.evolve(event);
+        }
+        state
+    }
+}
+
+/// A fact in the form that is kept for ever.
+pub trait DomainEvent: Serialize + Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// Name under which the fact is stored. Given explicitly, so that renaming a Rust type changes no history.
+    fn event_type(&self) -> &'static str;
+
+    /// Version of the stored shape; older ones are upcast before they get here.
+    fn schema_version(&self) -> u16;
+
+    /// Reads the fact that is stored as `event_type`; `None` when this aggregate knows no such type.
+    ///
+    /// # Errors
+    /// What the deserializer says when the data hasn't today's shape.
+    fn deserialize<'de, D: Deserializer<'de>>(event_type: &str, data: D) -> Result<Option<Self>, D::Error>;
+}
+
+/// Declares the events of one aggregate: an enum over payload structs, each with its stored name and schema version.
+macro_rules! domain_events {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $( $stored:literal, version $version:literal => $variant:ident($payload:ty) ),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        #[serde(untagged)]
+        $vis enum $name {
+            $( #[doc = concat!("Stored as `", $stored, "`.")] $variant($payload), )+
+        }
+
+        impl crate::DomainEvent for $name {
+            fn event_type(&self) -> &'static str {
+                match self { $( Self::$variant(_) => $stored, )+ }
+            }
+
+            fn schema_version(&self) -> u16 {
+                match self { $( Self::$variant(_) => $version, )+ }
+            }
+
+            fn deserialize<'de, D: serde::Deserializer<'de>>(event_type: &str, data: D) -> Result<Option<Self>, D::Error> {
+                match event_type {
+                    $( $stored => <$payload as serde::Deserialize>::deserialize(data).map(|payload| Some(Self::$variant(payload))), )+
+                    _ => Ok(None),
+                }
+            }
+        }
+    };
+}
+pub(crate) use domain_events;

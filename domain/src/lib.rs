@@ -1,0 +1,28 @@
+//! The rules of Switchboard, and nothing else.
+//!
+//! Each aggregate is one module: its commands, its events, its errors, its state, the [`Decider`] that ties them together,
+//! and the tests that read like the specification. Everything here is pure and synchronous: the clock, fresh ids and whatever
+//! has to be looked up first arrive inside the command.
+
+mod decider;
+mod ids;
+mod personal;
+mod role;
+#[cfg(test)]
+mod testing;
+mod text;
+mod timestamp;
+
+pub mod business;
+pub mod login;
+pub mod message;
+pub mod reading;
+pub mod session;
+pub mod user;
+
+pub use decider::{Decider, DomainEvent};
+pub use ids::{BusinessId, ConversationId, FileId, MessageId, SessionId, UserId};
+pub use personal::{Known, Personal};
+pub use role::Role;
+pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, PersonName, RetryKey};
+pub use timestamp::{InvalidTimestamp, Timestamp};

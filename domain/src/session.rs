@@ -1,0 +1,265 @@
+//! A session: one login on one device, until it is revoked or runs out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decider::domain_events;
+use crate::{BusinessId, Decider, SessionId, Timestamp, UserId};
+
+/// State of one session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Session {
+    /// Nobody has started it.
+    #[default]
+    Unstarted,
+    /// Its tokens are good until it runs out.
+    Live(Started),
+    /// Its tokens are good for nothing.
+    Revoked(Started),
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// Its id.
+    pub id: SessionId,
+    /// Who logged in.
+    pub user_id: UserId,
+    /// The business of that person.
+    pub business_id: BusinessId,
+    /// Where they logged in.
+    pub audience: Audience,
+    /// When its last refresh token runs out, unless it is refreshed before.
+    pub expires_at: Timestamp,
+}
+
+/// Which of the two APIs a session is for. A token of the one is worth nothing at the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// `/api/admin`
+    Admin,
+    /// `/api/messenger` and the sockets
+    Messenger,
+}
+
+impl Audience {
+    /// The name in tokens and in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Messenger => "messenger",
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeReason {
+    /// The person logged out.
+    LoggedOut,
+}
+
+/// What may be asked of a session.
+#[derive(Clone, Debug)]
+pub enum SessionCommand {
+    /// Begins it.
+    Start(StartSession),
+    /// Ends it.
+    Revoke { reason: RevokeReason, at: Timestamp },
+}
+
+/// A new session.
+#[derive(Clone, Debug)]
+pub struct StartSession {
+    pub id: SessionId,
+    pub user_id: UserId,
+    pub business_id: BusinessId,
+    pub audience: Audience,
+    /// Keyed hash of the refresh token; never the token.
+    pub refresh_token_hash: String,
+    pub expires_at: Timestamp,
+    pub at: Timestamp,
+}
+
+domain_events! {
+    /// What may have happened to a session.
+    pub enum SessionEvent {
+        "SessionStarted", version 1 => Started(SessionStarted),
+        "SessionRevoked", version 1 => Revoked(SessionRevoked),
+    }
+}
+
+/// A person logged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStarted {
+    pub session_id: SessionId,
+    pub user_id: UserId,
+    pub business_id: BusinessId,
+    pub audience: Audience,
+    pub refresh_token_hash: String,
+    pub expires_at: Timestamp,
+    pub started_at: Timestamp,
+}
+
+/// The session is over before its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRevoked {
+    pub reason: RevokeReason,
+    pub revoked_at: Timestamp,
+}
+
+/// The rules of a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// There is no such session.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// An id names one session for ever.
+    #[error("this session has been started already")]
+    AlreadyStarted,
+}
+
+impl Session {
+    /// The session, if its tokens are good at this time.
+    #[must_use]
+    pub fn live(&self, at: Timestamp) -> Option<&Started> {
+        match self {
+            Self::Live(session) if at < session.expires_at => Some(session),
+            Self::Unstarted | Self::Live(_) | Self::Revoked(_) => None,
+        }
+    }
+}
+
+impl Decider for Session {
+    const CATEGORY: &'static str = "session";
+    type Command = SessionCommand;
+    type Event = SessionEvent;
+    type Error = SessionError;
+
+    fn decide(&self, command: SessionCommand) -> Result<Vec<SessionEvent>, SessionError> {
+        use SessionCommand::{Revoke, Start};
+        match (command, self) {
+            (Start(command), Self::Unstarted) => Ok(vec![SessionEvent::Started(SessionStarted {
+                session_id: command.id,
+                user_id: command.user_id,
+                business_id: command.business_id,
+                audience: command.audience,
+                refresh_token_hash: command.refresh_token_hash,
+                expires_at: command.expires_at,
+                started_at: command.at,
+            })]),
+            (Start(_), Self::Live(_) | Self::Revoked(_)) => Err(SessionError::AlreadyStarted),
+            (Revoke { .. }, Self::Unstarted) => Err(SessionError::NoSuchSession),
+            (Revoke { reason, at }, Self::Live(_)) => {
+                Ok(vec![SessionEvent::Revoked(SessionRevoked { reason, revoked_at: at })])
+            }
+            (Revoke { .. }, Self::Revoked(_)) => Ok(vec![]),
+        }
+    }
+
+    fn evolve(&mut self, event: &SessionEvent) {
+        *self = match (event, std::mem::take(self)) {
+            (SessionEvent::Started(event), Self::Unstarted) => Self::Live(Started {
+                id: event.session_id,
+                user_id: event.user_id,
+                business_id: event.business_id,
+                audience: event.audience,
+                expires_at: event.expires_at,
+            }),
+            (SessionEvent::Revoked(_), Self::Live(session)) => Self::Revoked(session),
+            (SessionEvent::Started(_) | SessionEvent::Revoked(_), unchanged) => unchanged,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::given;
+
+    const ID: SessionId = SessionId(Uuid::from_u128(3));
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_unix_ms(s * 1000)
+    }
+
+    fn start() -> SessionCommand {
+        SessionCommand::Start(StartSession {
+            id: ID,
+            user_id: UserId(Uuid::from_u128(7)),
+            business_id: BusinessId(Uuid::from_u128(1)),
+            audience: Audience::Messenger,
+            refresh_token_hash: "00ff".into(),
+            expires_at: at(100),
+            at: at(0),
+        })
+    }
+
+    fn started() -> SessionEvent {
+        SessionEvent::Started(SessionStarted {
+            session_id: ID,
+            user_id: UserId(Uuid::from_u128(7)),
+            business_id: BusinessId(Uuid::from_u128(1)),
+            audience: Audience::Messenger,
+            refresh_token_hash: "00ff".into(),
+            expires_at: at(100),
+            started_at: at(0),
+        })
+    }
+
+    fn revoke() -> SessionCommand {
+        SessionCommand::Revoke { reason: RevokeReason::LoggedOut, at: at(1) }
+    }
+
+    fn revoked() -> SessionEvent {
+        SessionEvent::Revoked(SessionRevoked { reason: RevokeReason::LoggedOut, revoked_at: at(1) })
+    }
+
+    #[test]
+    fn a_session_is_started_once() {
+        given::<Session>([]).when(start()).then([started()]);
+        given::<Session>([started()]).when(start()).then_err(SessionError::AlreadyStarted);
+        given::<Session>([started(), revoked()]).when(start()).then_err(SessionError::AlreadyStarted);
+    }
+
+    #[test]
+    fn a_session_is_revoked_for_good_and_repeating_it_changes_nothing() {
+        given::<Session>([started()]).when(revoke()).then([revoked()]);
+        given::<Session>([started(), revoked()]).when(revoke()).then_nothing();
+        assert_eq!(Session::replay(&[started(), revoked()]).live(at(2)), None);
+    }
+
+    #[test]
+    fn a_session_that_does_not_exist_is_not_revoked() {
+        given::<Session>([]).when(revoke()).then_err(SessionError::NoSuchSession);
+    }
+
+    #[test]
+    fn a_session_runs_out() {
+        let session = Session::replay(&[started()]);
+        assert!(session.live(at(99)).is_some());
+        assert!(session.live(at(100)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn once_revoked_it_never_lives_again(
+            before in prop::collection::vec(prop::sample::select(vec![started(), revoked()]), 0..8),
+            after in prop::collection::vec(prop::sample::select(vec![started(), revoked()]), 0..8),
+        ) {
+            let mut state = Session::replay(&before);
+            let was_revoked = matches!(state, Session::Revoked(_));
+            for event in &after {
+                state.evolve(event);
+            }
+            prop_assert!(!was_revoked || state.live(at(0)).is_none());
+        }
+    }
+}

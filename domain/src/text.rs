@@ -1,0 +1,262 @@
+//! Text that people type in, checked once. Whoever holds one of these types need not check again.
+
+use std::fmt;
+
+/// A field of a command that can't be accepted. The field has the name that the API gives it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Invalid {
+    /// The field, as the API names it.
+    pub field: &'static str,
+    /// What is wrong with it, as the end of a sentence that begins with the field.
+    pub reason: String,
+}
+
+impl Invalid {
+    /// `field` can't be accepted for this `reason`.
+    pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
+        Self { field, reason: reason.into() }
+    }
+}
+
+macro_rules! text {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The text itself, by value.
+            #[must_use]
+            pub fn into_string(self) -> String {
+                self.0
+            }
+        }
+
+        /// Says what kind of text it is and never the text: much of it is personal.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
+            }
+        }
+    };
+}
+
+text! {
+    /// A login email. Kept as it was typed; two that differ in case only are the same login.
+    EmailAddress
+}
+text! {
+    /// What a person is called: 1 to 200 characters.
+    PersonName
+}
+text! {
+    /// What a business is called: 1 to 200 characters.
+    BusinessName
+}
+text! {
+    /// What a message says: up to 10,000 characters; line breaks and tabs are the only control characters.
+    MessageText
+}
+text! {
+    /// What a client names a message by, to be able to send it again safely: 1 to 128 characters.
+    RetryKey
+}
+text! {
+    /// Address of a picture: an `https`, `http` or server-relative URL of up to 2,000 characters.
+    Avatar
+}
+
+impl EmailAddress {
+    /// Longest address, in bytes: RFC 5321 4.5.3.1.
+    const MAX_BYTES: usize = 254;
+
+    /// Takes an address of the form `local@domain`; what else makes an address real, only a mail to it can tell.
+    ///
+    /// # Errors
+    /// When it has no such form, is too long, or contains white space or control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && !domain.is_empty()
+                && !domain.contains('@')
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
+        });
+        if !well_formed || text.len() > Self::MAX_BYTES || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(Invalid::new("email", "must be an email address"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The form by which addresses are compared.
+    #[must_use]
+    pub fn to_key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl PersonName {
+    /// # Errors
+    /// When it is blank, too long, or contains control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        name(text).map(Self)
+    }
+}
+
+impl BusinessName {
+    /// # Errors
+    /// When it is blank, too long, or contains control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        name(text).map(Self)
+    }
+}
+
+impl MessageText {
+    /// Longest text, in characters.
+    pub const MAX_CHARS: usize = 10_000;
+
+    /// Takes the text as it stands; an empty one too, since a message may consist of attachments alone.
+    ///
+    /// # Errors
+    /// When it is too long or contains control characters other than line breaks and tabs.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if longer_than(text, Self::MAX_CHARS) {
+            return Err(Invalid::new("content", format!("must be at most {} characters", Self::MAX_CHARS)));
+        }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(Invalid::new("content", "must not contain control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether there is nothing to read in it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+}
+
+impl RetryKey {
+    const MAX_CHARS: usize = 128;
+
+    /// Takes a key that came in `field`.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or contains control characters.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || longer_than(text, Self::MAX_CHARS) || text.chars().any(char::is_control) {
+            return Err(Invalid::new(field, "must be 1 to 128 characters, without control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Avatar {
+    const MAX_CHARS: usize = 2_000;
+
+    /// # Errors
+    /// When it is no URL of the kinds that a browser may load as a picture.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let loadable = ["https://", "http://", "/"].iter().any(|start| text.starts_with(start));
+        if !loadable || longer_than(text, Self::MAX_CHARS) || text.chars().any(|c| c.is_control() || c.is_whitespace())
+        {
+            return Err(Invalid::new(
+                "avatar",
+                "must be an http, https or server-relative URL of at most 2000 characters",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+const NAME_MAX_CHARS: usize = 200;
+
+fn name(text: &str) -> Result<String, Invalid> {
+    let text = text.trim();
+    if text.is_empty() || longer_than(text, NAME_MAX_CHARS) {
+        return Err(Invalid::new("name", format!("must be 1 to {NAME_MAX_CHARS} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Invalid::new("name", "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Looks at no more of the text than it must: it may be a megabyte.
+fn longer_than(text: &str, max_chars: usize) -> bool {
+    text.len() > max_chars && text.chars().nth(max_chars).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emails_have_two_parts_and_no_space() {
+        for good in ["a@b", "John.Doe+x@example.co.uk", " padded@example.com "] {
+            assert!(EmailAddress::parse(good).is_ok(), "{good}");
+        }
+        let long = format!("{}@example.com", "a".repeat(250));
+        for bad in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@b\0", "a@.b", "a@b.", long.as_str()] {
+            assert_eq!(EmailAddress::parse(bad).unwrap_err().field, "email", "{bad}");
+        }
+    }
+
+    #[test]
+    fn emails_that_differ_in_case_are_one_login() {
+        assert_eq!(
+            EmailAddress::parse("Ann@Example.COM").unwrap().to_key(),
+            EmailAddress::parse("ann@example.com").unwrap().to_key()
+        );
+    }
+
+    #[test]
+    fn names_are_neither_blank_nor_endless() {
+        assert_eq!(PersonName::parse("  Jane Smith ").unwrap().as_str(), "Jane Smith");
+        assert!(PersonName::parse(&"ü".repeat(200)).is_ok());
+        for bad in ["", "   ", "a\0b", "a\nb", &"ü".repeat(201)] {
+            assert_eq!(PersonName::parse(bad).unwrap_err().field, "name");
+            assert_eq!(BusinessName::parse(bad).unwrap_err().field, "name");
+        }
+    }
+
+    #[test]
+    fn a_message_may_have_lines_but_no_control_characters() {
+        assert!(MessageText::parse("two\r\nlines\tand a tab 👋").is_ok());
+        assert!(MessageText::parse(&"👋".repeat(10_000)).is_ok());
+        for bad in ["nul\0", "bell\u{7}", "c1\u{85}", &"👋".repeat(10_001)] {
+            assert_eq!(MessageText::parse(bad).unwrap_err().field, "content");
+        }
+        assert!(MessageText::parse(" \n\t").unwrap().is_blank());
+    }
+
+    #[test]
+    fn a_retry_key_is_short_and_printable() {
+        assert!(RetryKey::parse("clientMessageId", &"k".repeat(128)).is_ok());
+        for bad in ["", "a\0", &"k".repeat(129)] {
+            assert_eq!(RetryKey::parse("Idempotency-Key", bad).unwrap_err().field, "Idempotency-Key");
+        }
+    }
+
+    #[test]
+    fn an_avatar_is_something_a_browser_may_load() {
+        assert!(Avatar::parse("https://example.com/a.png").is_ok());
+        assert!(Avatar::parse("/api/messenger/files/1").is_ok());
+        for bad in ["", "javascript:alert(1)", "data:text/html,x", "https://a b"] {
+            assert!(Avatar::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_text() {
+        assert!(!format!("{:?}", MessageText::parse("secret").unwrap()).contains("secret"));
+    }
+}
