@@ -1,0 +1,67 @@
+//! Following the log.
+
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+
+use crate::{Position, RecordedEvent, StoreError};
+
+/// Some events in order, shared between all who follow the log.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    events: Arc<[RecordedEvent]>,
+    skip: usize,
+}
+
+impl Batch {
+    /// The events after a position.
+    #[must_use]
+    pub(crate) fn after(mut self, position: Position) -> Self {
+        self.skip = self.events.partition_point(|event| event.position <= position);
+        self
+    }
+}
+
+impl From<Vec<RecordedEvent>> for Batch {
+    fn from(events: Vec<RecordedEvent>) -> Self {
+        Self { events: events.into(), skip: 0 }
+    }
+}
+
+impl Deref for Batch {
+    type Target = [RecordedEvent];
+
+    fn deref(&self) -> &[RecordedEvent] {
+        &self.events[self.skip..]
+    }
+}
+
+/// What a follower of the log is told.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// The next events, at least one.
+    Events(Batch),
+    /// Everything that was there has been delivered; what comes now is new. Said again whenever a follower that had fallen
+    /// behind is there again.
+    CaughtUp(Position),
+}
+
+/// One follower of the log. To drop it ends it.
+pub struct Subscription(Pin<Box<dyn Stream<Item = Result<Delivery, StoreError>> + Send>>);
+
+impl Subscription {
+    /// Follows this stream.
+    pub(crate) fn new(stream: impl Stream<Item = Result<Delivery, StoreError>> + Send + 'static) -> Self {
+        Self(Box::pin(stream))
+    }
+
+    /// The next thing to know; waits for it. `None` when the store was shut down.
+    ///
+    /// # Errors
+    /// When the store fails. Calling again tries again, from the same place.
+    pub async fn next(&mut self) -> Option<Result<Delivery, StoreError>> {
+        self.0.next().await
+    }
+}
