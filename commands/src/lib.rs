@@ -1,1 +1,107 @@
+//! The use cases of Switchboard, one function each: look up, authorise, execute.
+//!
+//! To execute is to load a stream, let the domain decide, and append what it decided, again if somebody else was faster. What a
+//! command has to know of other aggregates it takes from their streams, which are cached and kept current by the log itself, and
+//! never from a read model, which may lag. The few things that no stream can answer are asked through [`Lookups`].
 
+mod aggregates;
+mod authenticate;
+mod businesses;
+mod caller;
+mod create_user;
+mod error;
+mod first_super_admin;
+mod keyed_hash;
+mod log_in;
+mod ports;
+mod read_message;
+mod send_message;
+mod state_cache;
+mod unfinished_logins;
+mod users;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_store::{EventStore, Position};
+
+use crate::aggregates::Aggregates;
+
+pub use authenticate::Claims;
+pub use caller::{Caller, Request};
+pub use create_user::NewUser;
+pub use error::Error;
+pub use first_super_admin::FirstSuperAdmin;
+pub use keyed_hash::KeyedHash;
+pub use log_in::LoggedIn;
+pub use ports::{Clock, Ids, LookupError, Lookups, Passwords, UnfinishedLogin};
+pub use read_message::MessageRead;
+pub use send_message::{NewMessage, SentMessage};
+
+/// A result, and the position in the log that it is true from: a reader that waits for that position sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done<T> {
+    /// The result.
+    pub value: T,
+    /// Where in the log it stands.
+    pub position: Position,
+}
+
+/// Everything that can be done.
+pub struct Commands {
+    aggregates: Aggregates,
+    lookups: Arc<dyn Lookups>,
+    passwords: Arc<dyn Passwords>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    keyed_hash: KeyedHash,
+    acknowledged: AtomicU64,
+}
+
+/// What commands stand on.
+pub struct Foundations {
+    /// The log.
+    pub store: Arc<dyn EventStore>,
+    /// What no stream can answer.
+    pub lookups: Arc<dyn Lookups>,
+    /// Slow hashes.
+    pub passwords: Arc<dyn Passwords>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh ids and secrets.
+    pub ids: Arc<dyn Ids>,
+    /// Hashes that only this installation can compute.
+    pub keyed_hash: KeyedHash,
+}
+
+impl Commands {
+    /// Commands over these foundations.
+    #[must_use]
+    pub fn new(foundations: Foundations) -> Self {
+        Self {
+            aggregates: Aggregates::new(foundations.store, foundations.ids.clone()),
+            lookups: foundations.lookups,
+            passwords: foundations.passwords,
+            clock: foundations.clock,
+            ids: foundations.ids,
+            keyed_hash: foundations.keyed_hash,
+            acknowledged: AtomicU64::new(0),
+        }
+    }
+
+    /// Keeps what is remembered of streams current, by following the log. Returns when the log is shut down.
+    pub async fn follow_log(&self) {
+        self.aggregates.follow_log().await;
+    }
+
+    /// The last position that this node has acknowledged to anybody.
+    #[must_use]
+    pub fn acknowledged(&self) -> Position {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
+    fn done<T>(&self, value: T, position: Position) -> Done<T> {
+        self.acknowledged.fetch_max(position, Ordering::AcqRel);
+        Done { value, position }
+    }
+}

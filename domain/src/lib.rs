@@ -24,5 +24,5 @@ pub use decider::{Decider, DomainEvent};
 pub use ids::{BusinessId, ConversationId, FileId, MessageId, SessionId, UserId};
 pub use personal::{Known, Personal};
 pub use role::Role;
-pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, PersonName, RetryKey};
+pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, Password, PersonName, RetryKey};
 pub use timestamp::{InvalidTimestamp, Timestamp};

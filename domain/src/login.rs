@@ -18,6 +18,8 @@ pub enum Login {
     Free,
     /// It belongs to a person who was, or is just about to be, created.
     Reserved {
+        /// Where.
+        business_id: BusinessId,
         /// That person.
         user_id: UserId,
         /// Since when.
@@ -96,7 +98,7 @@ impl Decider for Login {
                 Ok(vec![LoginEvent::Reserved(LoginReserved { business_id, user_id, reserved_at: at })])
             }
             (Reserve { user_id, .. }, Self::Reserved { user_id: holder, .. }) if user_id == *holder => Ok(vec![]),
-            (Reserve { .. }, Self::Reserved { user_id, reserved_at }) => {
+            (Reserve { .. }, Self::Reserved { user_id, reserved_at, .. }) => {
                 Err(LoginError::Taken { by: *user_id, since: *reserved_at })
             }
             (Release { user_id, at }, Self::Reserved { user_id: holder, .. }) if user_id == *holder => {
@@ -109,7 +111,11 @@ impl Decider for Login {
 
     fn evolve(&mut self, event: &LoginEvent) {
         *self = match event {
-            LoginEvent::Reserved(event) => Self::Reserved { user_id: event.user_id, reserved_at: event.reserved_at },
+            LoginEvent::Reserved(event) => Self::Reserved {
+                business_id: event.business_id,
+                user_id: event.user_id,
+                reserved_at: event.reserved_at,
+            },
             LoginEvent::Released(_) => Self::Free,
         };
     }

@@ -69,6 +69,10 @@ text! {
     RetryKey
 }
 text! {
+    /// What a person proves to be themselves with: 8 to 128 characters. Never stored; see [`crate::user::CreateUser`].
+    Password
+}
+text! {
     /// Address of a picture: an `https`, `http` or server-relative URL of up to 2,000 characters.
     Avatar
 }
@@ -159,6 +163,21 @@ impl RetryKey {
     }
 }
 
+impl Password {
+    const MIN_CHARS: usize = 8;
+    const MAX_CHARS: usize = 128;
+
+    /// # Errors
+    /// When it is too short or too long.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let too_short = text.chars().nth(Self::MIN_CHARS - 1).is_none();
+        if too_short || longer_than(text, Self::MAX_CHARS) {
+            return Err(Invalid::new("password", "must be 8 to 128 characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl Avatar {
     const MAX_CHARS: usize = 2_000;
 
@@ -243,6 +262,16 @@ mod tests {
         assert!(RetryKey::parse("clientMessageId", &"k".repeat(128)).is_ok());
         for bad in ["", "a\0", &"k".repeat(129)] {
             assert_eq!(RetryKey::parse("Idempotency-Key", bad).unwrap_err().field, "Idempotency-Key");
+        }
+    }
+
+    #[test]
+    fn a_password_is_neither_short_nor_endless() {
+        for good in ["8 chars!".to_owned(), "ü".repeat(8), "ü".repeat(128)] {
+            assert!(Password::parse(&good).is_ok(), "{good}");
+        }
+        for bad in [String::new(), "7 chars".to_owned(), "ü".repeat(129)] {
+            assert_eq!(Password::parse(&bad).unwrap_err().field, "password");
         }
     }
 

@@ -1,0 +1,260 @@
+//! Loading streams, deciding, appending.
+
+use std::sync::Arc;
+
+use domain::business::Business;
+use domain::login::Login;
+use domain::message::Message;
+use domain::reading::Reading;
+use domain::session::Session;
+use domain::user::User;
+use domain::{Decider, DomainEvent};
+use event_store::{
+    Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, RecordedEvent, StreamId, codec,
+};
+
+use crate::Error;
+use crate::ports::Ids;
+use crate::state_cache::{Loaded, StateCache};
+
+/// How often a command is decided again because somebody else was faster.
+const ATTEMPTS: usize = 10;
+/// Events of a stream that are read at once.
+const PAGE_EVENTS: usize = 1000;
+
+/// A rule stood against a command, or the log couldn't be used.
+#[derive(Debug)]
+pub(crate) enum Refusal<E> {
+    /// The rule.
+    Rule(E),
+    /// Anything else.
+    Other(Error),
+}
+
+impl<E, T: Into<Error>> From<T> for Refusal<E> {
+    fn from(error: T) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl<E> Refusal<E> {
+    /// Says what a rule means to whoever gave the command.
+    pub(crate) fn explain(self, rule: impl FnOnce(E) -> Error) -> Error {
+        match self {
+            Self::Rule(error) => rule(error),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+/// What became of a new stream.
+pub(crate) enum Created<D> {
+    /// It begins now.
+    New(Loaded<D>),
+    /// It had begun already; this is how it stands.
+    Existing(Loaded<D>),
+}
+
+/// An aggregate whose state is worth remembering.
+pub(crate) trait Remembered: Decider {
+    fn cache(aggregates: &Aggregates) -> &StateCache<Self>;
+}
+
+/// All streams, by way of what is remembered of them.
+pub(crate) struct Aggregates {
+    store: Arc<dyn EventStore>,
+    ids: Arc<dyn Ids>,
+    businesses: StateCache<Business>,
+    logins: StateCache<Login>,
+    users: StateCache<User>,
+    sessions: StateCache<Session>,
+    readings: StateCache<Reading>,
+}
+
+macro_rules! remembered {
+    ($($aggregate:ty => $cache:ident),+ $(,)?) => {
+        $(impl Remembered for $aggregate {
+            fn cache(aggregates: &Aggregates) -> &StateCache<Self> {
+                &aggregates.$cache
+            }
+        })+
+    };
+}
+
+remembered! { Business => businesses, Login => logins, User => users, Session => sessions, Reading => readings }
+
+impl Aggregates {
+    pub(crate) fn new(store: Arc<dyn EventStore>, ids: Arc<dyn Ids>) -> Self {
+        Self {
+            store,
+            ids,
+            businesses: StateCache::new(20_000),
+            logins: StateCache::new(50_000),
+            users: StateCache::new(200_000),
+            sessions: StateCache::new(200_000),
+            readings: StateCache::new(100_000),
+        }
+    }
+
+    /// The state of a stream: what is remembered, or else what the log says.
+    pub(crate) async fn load<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
+        match D::cache(self).get(id) {
+            Some(loaded) => Ok(loaded),
+            None => self.read::<D>(id).await,
+        }
+    }
+
+    /// Reads a stream and remembers it, unless it is empty.
+    async fn read<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
+        let mark = D::cache(self).mark(id);
+        let loaded = Arc::new(self.replay::<D>(id).await?);
+        if loaded.version > 0 {
+            D::cache(self).remember_read(id, &loaded, mark);
+        }
+        Ok(loaded)
+    }
+
+    /// Reads a stream that is not worth remembering.
+    pub(crate) async fn replay<D: Decider>(&self, id: &str) -> Result<Loaded<D>, Error> {
+        let stream = StreamId::new(D::CATEGORY, id);
+        let mut loaded = Loaded::default();
+        loop {
+            let page = self.store.read_stream(&stream, loaded.version, PAGE_EVENTS).await?;
+            if page.is_empty() {
+                return Ok(loaded);
+            }
+            for recorded in &page {
+                loaded.evolve(&decode::<D>(recorded)?, recorded.position);
+            }
+            // The stream of a single short page has no more, and asking again would cost as much as the page.
+            if page.len() < PAGE_EVENTS && page.iter().map(|event| event.data.len()).sum::<usize>() < 1024 * 1024 {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// Lets the domain decide, appends what it decided, and decides anew when somebody else was faster. Returns the state after.
+    pub(crate) async fn execute<D: Remembered>(
+        &self,
+        id: &str,
+        command: D::Command,
+        metadata: &Metadata,
+    ) -> Result<Arc<Loaded<D>>, Refusal<D::Error>> {
+        let mut loaded = self.load::<D>(id).await?;
+        let mut is_fresh = false;
+        for _ in 0..ATTEMPTS {
+            let events = match loaded.state.decide(command.clone()) {
+                Ok(events) if events.is_empty() => return Ok(loaded),
+                Ok(events) => events,
+                Err(rule) if is_fresh => return Err(Refusal::Rule(rule)),
+                // What is remembered may be a moment old: a rule only stands if the log agrees.
+                Err(_) => {
+                    loaded = self.read::<D>(id).await?;
+                    is_fresh = true;
+                    continue;
+                }
+            };
+            match self.append(&loaded, id, &events, metadata).await {
+                Ok(next) => {
+                    let next = Arc::new(next);
+                    D::cache(self).remember(id, next.clone());
+                    return Ok(next);
+                }
+                Err(AppendError::Conflict(_)) => {
+                    D::cache(self).forget(id);
+                    loaded = self.read::<D>(id).await?;
+                    is_fresh = true;
+                }
+                Err(error) => return Err(Refusal::from(error)),
+            }
+        }
+        Err(Refusal::Other(Error::Conflict("somebody else keeps changing this at the same time")))
+    }
+
+    /// Begins a new stream without looking whether there is one: the append finds out.
+    pub(crate) async fn create<D: Decider>(
+        &self,
+        id: &str,
+        command: D::Command,
+        metadata: &Metadata,
+    ) -> Result<Created<D>, Refusal<D::Error>> {
+        let none = Loaded::<D>::default();
+        let events = none.state.decide(command).map_err(Refusal::Rule)?;
+        match self.append(&none, id, &events, metadata).await {
+            Ok(loaded) => Ok(Created::New(loaded)),
+            Err(AppendError::Conflict(_)) => Ok(Created::Existing(self.replay::<D>(id).await?)),
+            Err(error) => Err(Refusal::from(error)),
+        }
+    }
+
+    async fn append<D: Decider>(
+        &self,
+        loaded: &Loaded<D>,
+        id: &str,
+        events: &[D::Event],
+        metadata: &Metadata,
+    ) -> Result<Loaded<D>, AppendError> {
+        let encode = |event: &D::Event| -> NewEvent {
+            codec::encode(self.ids.next(), event.event_type(), event.schema_version(), event)
+        };
+        let append = Append {
+            stream: StreamId::new(D::CATEGORY, id),
+            expected: Expected::after(loaded.version),
+            metadata: metadata.clone(),
+            events: events.iter().map(encode).collect(),
+        };
+        let appended = self.store.append(append).await?;
+        let mut next = loaded.clone();
+        for event in events {
+            next.evolve(event, appended.position);
+        }
+        Ok(next)
+    }
+
+    /// Keeps what is remembered current. Returns when the log is shut down.
+    pub(crate) async fn follow_log(&self) {
+        let head = loop {
+            match self.store.head().await {
+                Ok(head) => break head,
+                Err(error) => {
+                    tracing::warn!(%error, "the log can't be followed yet");
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            }
+        };
+        let mut subscription = self.store.subscribe(head);
+        while let Some(delivery) = subscription.next().await {
+            match delivery {
+                Ok(Delivery::Events(batch)) => batch.iter().for_each(|event| self.announce(event)),
+                Ok(Delivery::CaughtUp(_)) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the log can't be followed for now");
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    fn announce(&self, event: &RecordedEvent) {
+        fn to<D: Remembered>(aggregates: &Aggregates, event: &RecordedEvent) {
+            let decode = || decode::<D>(event).map(Some);
+            D::cache(aggregates).announce(event.stream.id(), event.stream_version, event.position, decode);
+        }
+        match event.stream.category() {
+            Business::CATEGORY => to::<Business>(self, event),
+            Login::CATEGORY => to::<Login>(self, event),
+            User::CATEGORY => to::<User>(self, event),
+            Session::CATEGORY => to::<Session>(self, event),
+            Reading::CATEGORY => to::<Reading>(self, event),
+            Message::CATEGORY => {}
+            unknown => tracing::debug!(category = unknown, "an event of a newer version"),
+        }
+    }
+}
+
+/// The fact in an event of a stream of `D`.
+fn decode<D: Decider>(recorded: &RecordedEvent) -> Result<D::Event, Error> {
+    codec::decode(recorded, |event_type, json| D::Event::deserialize(event_type, json))?.ok_or_else(|| {
+        Error::Internal(format!("unknown event type {} in stream {}", recorded.event_type, recorded.stream).into())
+    })
+}

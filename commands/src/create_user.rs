@@ -1,0 +1,116 @@
+//! Creating a person: first the login is reserved, then the account is created under it.
+
+use domain::login::{Login, LoginCommand, LoginError};
+use domain::user::{Account, CreateUser, User, UserCommand};
+use domain::{Avatar, BusinessId, Decider, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
+use event_store::Metadata;
+
+use crate::aggregates::Refusal;
+use crate::unfinished_logins::PATIENCE_MS;
+use crate::users::explain_user;
+use crate::{Commands, Done, Error, Request};
+
+const TAKEN: Error = Error::Conflict("this email is in use already");
+
+/// A person about to get an account.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Where.
+    pub business_id: BusinessId,
+    /// The login.
+    pub email: EmailAddress,
+    /// What the person is called.
+    pub name: PersonName,
+    /// Where the person's picture is.
+    pub avatar: Option<Avatar>,
+    /// What the account may do.
+    pub role: Role,
+    /// The first password.
+    pub password: Password,
+}
+
+impl Commands {
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when the caller manages nobody, or nobody of that role; [`Error::NotFound`] when there is no such
+    /// business, or none that the caller may see; [`Error::Conflict`] when the email is in use there.
+    pub async fn create_user(&self, request: &Request, new: NewUser) -> Result<Done<Account>, Error> {
+        let caller = &request.caller;
+        if !Role::ALL.into_iter().any(|role| caller.role.may_manage(caller.business_id, role, caller.business_id)) {
+            return Err(Error::Forbidden("only administrators create users"));
+        }
+        if !caller.role.may_see(caller.business_id, new.business_id) {
+            return Err(Error::NotFound("business"));
+        }
+        self.registered_business(new.business_id).await?;
+        if !caller.role.may_manage(caller.business_id, new.role, new.business_id) {
+            return Err(Error::Forbidden("you can't create users with this role"));
+        }
+        let id = UserId(self.ids.next());
+        self.create_user_as(id, new, &request.metadata(request.caller.business_id)).await
+    }
+
+    /// Creates an account under an id that is known beforehand, without asking who may.
+    pub(crate) async fn create_user_as(
+        &self,
+        id: UserId,
+        new: NewUser,
+        metadata: &Metadata,
+    ) -> Result<Done<Account>, Error> {
+        let metadata = Metadata { business_id: new.business_id.0, ..metadata.clone() };
+        let login_id = self.keyed_hash.login_id(new.business_id, &new.email);
+        // Looked at before the slow hash is computed; the reservation decides.
+        if self.login(&login_id).await?.state.holder().is_some_and(|holder| holder != id) {
+            self.release_if_unfinished(&login_id).await?;
+        }
+        let password_hash = self.passwords.hash(new.password).await;
+        let at = self.clock.now();
+        let create = UserCommand::Create(CreateUser {
+            id,
+            business_id: new.business_id,
+            email: new.email,
+            name: new.name,
+            avatar: new.avatar,
+            role: new.role,
+            password_hash,
+            at,
+        });
+        // What the rules refuse anyway reserves nothing.
+        User::default().decide(create.clone()).map_err(|rule| explain_user(Refusal::Rule(rule)))?;
+        self.reserve_login(&login_id, new.business_id, id, at, &metadata).await?;
+        // When this fails, whether the account was created is unknown; if it wasn't, its login is released later.
+        let created =
+            self.aggregates.execute::<User>(&id.to_string(), create, &metadata).await.map_err(explain_user)?;
+        let account = created.state.account().cloned().ok_or(Error::NotFound("user"))?;
+        Ok(self.done(account, created.position))
+    }
+
+    async fn reserve_login(
+        &self,
+        login_id: &str,
+        business_id: BusinessId,
+        user_id: UserId,
+        at: Timestamp,
+        metadata: &Metadata,
+    ) -> Result<(), Error> {
+        let reserve = LoginCommand::Reserve { business_id, user_id, at };
+        match self.aggregates.execute::<Login>(login_id, reserve, metadata).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.explain(|LoginError::Taken { .. }| TAKEN)),
+        }
+    }
+
+    /// Frees a login that has waited too long for its account.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when its account exists, or may still come.
+    async fn release_if_unfinished(&self, login_id: &str) -> Result<(), Error> {
+        let login = self.login(login_id).await?;
+        let Login::Reserved { user_id, reserved_at, .. } = login.state else { return Ok(()) };
+        if self.user(user_id).await?.state.account().is_some() || self.clock.now() < reserved_at.plus_ms(PATIENCE_MS) {
+            return Err(TAKEN);
+        }
+        self.release_login(login_id, user_id).await
+    }
+}

@@ -1,0 +1,187 @@
+//! Logging in and out.
+
+use std::sync::Arc;
+
+use domain::session::{Audience, RevokeReason, Session, SessionCommand, SessionError, StartSession};
+use domain::user::{Account, User};
+use domain::{BusinessId, EmailAddress, SessionId, Timestamp, UserId};
+use event_store::Metadata;
+use uuid::Uuid;
+
+use crate::aggregates::Refusal;
+use crate::caller::by_the_system;
+use crate::state_cache::Loaded;
+use crate::{Commands, Done, Error, Request};
+
+/// How long a session lives unless it is refreshed.
+const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// Admin accounts of one email that are tried when no business is named.
+const ADMIN_ACCOUNTS_TRIED: u32 = 8;
+/// Says the same whatever is wrong, so that nobody learns who has an account.
+const REFUSED: Error = Error::Unauthorized("invalid email or password");
+
+/// A person who has just logged in.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// The new session.
+    pub session_id: SessionId,
+    /// Which API it is for.
+    pub audience: Audience,
+    /// When it ends, unless it is refreshed.
+    pub expires_at: Timestamp,
+    /// What it can be refreshed with. Known to nobody but the person.
+    pub refresh_token: String,
+    /// Who it is.
+    pub account: Account,
+}
+
+impl Commands {
+    /// Logs a person in at the messenger of a business.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`], in the same words and after the same time, when there is no such business or account, when
+    /// either is suspended, and when the password is wrong.
+    pub async fn log_in(
+        &self,
+        business: BusinessId,
+        email: &EmailAddress,
+        password: String,
+        correlation_id: Uuid,
+    ) -> Result<Done<LoggedIn>, Error> {
+        let user = self.account_with(business, email).await?;
+        let account = self.check_password(user, password).await?.ok_or(REFUSED)?;
+        self.start_session(account, Audience::Messenger, correlation_id).await
+    }
+
+    /// Logs a person in at the admin API. Without a business, the admin accounts of that email are tried.
+    ///
+    /// # Errors
+    /// As [`Self::log_in`], also when the person may not administer; [`Error::Conflict`] when several accounts have this email
+    /// and this password.
+    pub async fn log_in_as_admin(
+        &self,
+        business: Option<BusinessId>,
+        email: &EmailAddress,
+        password: String,
+        correlation_id: Uuid,
+    ) -> Result<Done<LoggedIn>, Error> {
+        let mut candidates = match business {
+            Some(business) => vec![self.account_with(business, email).await?],
+            None => self.admin_accounts(email).await?,
+        };
+        if candidates.is_empty() {
+            candidates.push(None);
+        }
+        let mut matching = vec![];
+        for user in candidates {
+            let account = self.check_password(user, password.clone()).await?;
+            matching.extend(account.filter(|account| account.role.may_administer()));
+        }
+        let account = matching.pop().ok_or(REFUSED)?;
+        if !matching.is_empty() {
+            return Err(Error::Conflict("this email belongs to several businesses: say which with businessId"));
+        }
+        self.start_session(account, Audience::Admin, correlation_id).await
+    }
+
+    /// Ends the session of the request.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn log_out(&self, request: &Request) -> Result<Done<()>, Error> {
+        let revoke = SessionCommand::Revoke { reason: RevokeReason::LoggedOut, at: self.clock.now() };
+        let session = request.caller.session_id.to_string();
+        let revoked = self
+            .aggregates
+            .execute::<Session>(&session, revoke, &request.metadata(request.caller.business_id))
+            .await
+            .map_err(explain_session)?;
+        Ok(self.done((), revoked.position))
+    }
+
+    /// The account that has this email in this business.
+    async fn account_with(
+        &self,
+        business: BusinessId,
+        email: &EmailAddress,
+    ) -> Result<Option<Arc<Loaded<User>>>, Error> {
+        let login = self.login(&self.keyed_hash.login_id(business, email)).await?;
+        match login.state.holder() {
+            Some(user) => self.user(user).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn admin_accounts(&self, email: &EmailAddress) -> Result<Vec<Option<Arc<Loaded<User>>>>, Error> {
+        let mut users = vec![];
+        for user in self.lookups.admin_accounts(email, ADMIN_ACCOUNTS_TRIED).await? {
+            users.push(Some(self.user(user).await?));
+        }
+        Ok(users)
+    }
+
+    /// The account, if the password is right and both account and business are active. Takes as long when there is no account.
+    async fn check_password(
+        &self,
+        user: Option<Arc<Loaded<User>>>,
+        password: String,
+    ) -> Result<Option<Account>, Error> {
+        let account = user.as_deref().and_then(|user| user.state.active());
+        let hash = account.and_then(|account| account.password_hash.known()).cloned();
+        let is_right = self.passwords.verify(password, hash).await;
+        let Some(account) = account.filter(|_| is_right) else { return Ok(None) };
+        let business = self.business(account.business_id).await?;
+        Ok(business.state.is_active().then(|| account.clone()))
+    }
+
+    async fn start_session(
+        &self,
+        account: Account,
+        audience: Audience,
+        correlation_id: Uuid,
+    ) -> Result<Done<LoggedIn>, Error> {
+        let id = SessionId(self.ids.next());
+        let now = self.clock.now();
+        let expires_at = now.plus_ms(SESSION_MS);
+        // The session's id is in it, so that whoever presents it says which stream to look into.
+        let refresh_token = format!("{}.{}", id.0.simple(), self.ids.secret());
+        let start = SessionCommand::Start(StartSession {
+            id,
+            user_id: account.id,
+            business_id: account.business_id,
+            audience,
+            refresh_token_hash: self.keyed_hash.refresh_token(&refresh_token),
+            expires_at,
+            at: now,
+        });
+        let metadata = self.by_person(&account, correlation_id, id);
+        let started =
+            self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await.map_err(explain_session)?;
+        let logged_in = LoggedIn { session_id: id, audience, expires_at, refresh_token, account };
+        Ok(self.done(logged_in, started.position))
+    }
+
+    /// What the log says about a login: the person did it, in the session that begins with it.
+    fn by_person(&self, account: &Account, correlation_id: Uuid, session: SessionId) -> Metadata {
+        let mut metadata = by_the_system(account.business_id, correlation_id);
+        metadata.actor.user = Some(account.id.0);
+        metadata.actor.role = Some(account.role.as_str().into());
+        metadata.actor.session = Some(session.0);
+        metadata
+    }
+
+    pub(crate) async fn user(&self, id: UserId) -> Result<Arc<Loaded<User>>, Error> {
+        self.aggregates.load::<User>(&id.to_string()).await
+    }
+
+    pub(crate) async fn session(&self, id: SessionId) -> Result<Arc<Loaded<Session>>, Error> {
+        self.aggregates.load::<Session>(&id.to_string()).await
+    }
+}
+
+fn explain_session(refusal: Refusal<SessionError>) -> Error {
+    refusal.explain(|rule| match rule {
+        SessionError::NoSuchSession => Error::NotFound("session"),
+        SessionError::AlreadyStarted => Error::Conflict("this session has been started already"),
+    })
+}

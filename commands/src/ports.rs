@@ -1,0 +1,54 @@
+//! What commands need from outside. Wired in `app`.
+
+use async_trait::async_trait;
+use domain::{EmailAddress, Password, Timestamp, UserId};
+use uuid::Uuid;
+
+/// The time.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Fresh ids and secrets.
+pub trait Ids: Send + Sync + 'static {
+    /// An id that nobody has had before, greater than those before it.
+    fn next(&self) -> Uuid;
+
+    /// Text that nobody can guess: 256 bits of it, in characters that need no escaping anywhere.
+    fn secret(&self) -> String;
+}
+
+/// Slow hashes of passwords. Implementations bound how many are computed at once.
+#[async_trait]
+pub trait Passwords: Send + Sync + 'static {
+    /// The hash to store, as a PHC string.
+    async fn hash(&self, password: Password) -> String;
+
+    /// Whether this is the password of that hash. Without a hash it takes as long, and isn't.
+    async fn verify(&self, password: String, hash: Option<String>) -> bool;
+}
+
+/// The lookup failed.
+#[derive(Debug, thiserror::Error)]
+#[error("looking something up failed")]
+pub struct LookupError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A login that was reserved for somebody who has not been created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedLogin {
+    /// Id of the login's stream.
+    pub login_id: String,
+    /// For whom.
+    pub user_id: UserId,
+}
+
+/// What no stream can answer. The answers may be late, so they are only used to find the streams that decide.
+#[async_trait]
+pub trait Lookups: Send + Sync + 'static {
+    /// Accounts of all businesses that have this email and may administer; at most `limit`.
+    async fn admin_accounts(&self, email: &EmailAddress, limit: u32) -> Result<Vec<UserId>, LookupError>;
+
+    /// Logins that were reserved before this time, for nobody so far; at most `limit`.
+    async fn unfinished_logins(&self, before: Timestamp, limit: u32) -> Result<Vec<UnfinishedLogin>, LookupError>;
+}

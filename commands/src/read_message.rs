@@ -1,0 +1,51 @@
+//! Reading a message, and all before it in its conversation.
+
+use domain::message::Message;
+use domain::reading::{ReadMessage, Reading, ReadingCommand};
+use domain::{ConversationId, MessageId};
+
+use crate::{Commands, Done, Error, Request};
+
+/// What has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRead {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+}
+
+impl Commands {
+    /// Moves the caller's cursor to a message that they got. Repeating it, and reading something older, changes nothing; nor
+    /// does reading one's own message.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such message, or none that the caller may see.
+    pub async fn read_message(&self, request: &Request, id: MessageId) -> Result<Done<MessageRead>, Error> {
+        const NOT_FOUND: Error = Error::NotFound("message");
+        let loaded = self.aggregates.replay::<Message>(&id.to_string()).await?;
+        let reader_id = request.caller.user_id;
+        let message = loaded.state.sent().filter(|message| message.is_visible_to(reader_id)).ok_or(NOT_FOUND)?;
+        let read = MessageRead { message_id: id, conversation_id: message.conversation_id };
+        if message.sender_id == reader_id {
+            return Ok(self.done(read, loaded.position));
+        }
+        let command = ReadingCommand::Read(ReadMessage {
+            conversation_id: message.conversation_id,
+            business_id: message.business_id,
+            reader_id,
+            sender_id: message.sender_id,
+            message_id: id,
+            message_position: loaded.first_position,
+            at: self.clock.now(),
+        });
+        let stream = Reading::stream_id(message.conversation_id, reader_id);
+        let metadata = request.metadata(message.business_id);
+        let cursor = self
+            .aggregates
+            .execute::<Reading>(&stream, command, &metadata)
+            .await
+            .map_err(|refusal| refusal.explain(|rule| match rule {}))?;
+        Ok(self.done(read, cursor.position))
+    }
+}

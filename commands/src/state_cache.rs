@@ -1,0 +1,196 @@
+//! What is remembered of streams, so that most commands read nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::Decider;
+use event_store::Position;
+use moka::ops::compute::Op;
+
+/// Counters that tell whether a stream may have changed while it was being read.
+const MARKS: usize = 1024;
+
+/// The state of a stream, as far as it has been seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded<D> {
+    pub(crate) state: D,
+    /// Version of the last event taken in; 0 when there is none.
+    pub(crate) version: u64,
+    /// Position of the first event, with which every aggregate begins alone; 0 when there is none.
+    pub(crate) first_position: Position,
+    /// Position of the last event taken in; 0 when there is none.
+    pub(crate) position: Position,
+}
+
+impl<D: Decider> Default for Loaded<D> {
+    fn default() -> Self {
+        Self { state: D::default(), version: 0, first_position: 0, position: 0 }
+    }
+}
+
+impl<D: Decider> Loaded<D> {
+    /// Takes the next event of the stream in.
+    pub(crate) fn evolve(&mut self, event: &D::Event, position: Position) {
+        self.state.evolve(event);
+        self.version += 1;
+        self.position = position;
+        if self.version == 1 {
+            self.first_position = position;
+        }
+    }
+}
+
+/// States by stream id, bounded in number.
+pub(crate) struct StateCache<D> {
+    states: moka::sync::Cache<String, Arc<Loaded<D>>>,
+    /// Counts the events seen, by hash of the stream id.
+    marks: Box<[AtomicU64]>,
+}
+
+/// What a stream's counter was before it was read.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Mark(u64);
+
+impl<D: Decider> StateCache<D> {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self {
+            states: moka::sync::Cache::new(capacity),
+            marks: std::iter::repeat_with(AtomicU64::default).take(MARKS).collect(),
+        }
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Loaded<D>>> {
+        self.states.get(id)
+    }
+
+    /// To be taken before a stream is read, and given to [`Self::remember_read`] after.
+    pub(crate) fn mark(&self, id: &str) -> Mark {
+        Mark(self.counter(id).load(Ordering::SeqCst))
+    }
+
+    /// Remembers what was read, unless the stream may have gone on meanwhile without being noticed here.
+    pub(crate) fn remember_read(&self, id: &str, loaded: &Arc<Loaded<D>>, mark: Mark) {
+        self.remember(id, loaded.clone());
+        if self.mark(id) != mark {
+            self.forget(id);
+        }
+    }
+
+    /// Remembers a state, unless a newer one is known.
+    pub(crate) fn remember(&self, id: &str, loaded: Arc<Loaded<D>>) {
+        self.states.entry_by_ref(id).and_compute_with(|known| match known {
+            Some(known) if known.value().version >= loaded.version => Op::Nop,
+            _ => Op::Put(loaded),
+        });
+    }
+
+    pub(crate) fn forget(&self, id: &str) {
+        self.states.invalidate(id);
+    }
+
+    /// Takes in an event that the log announces. Decodes it only if the stream is remembered.
+    pub(crate) fn announce<E>(
+        &self,
+        id: &str,
+        version: u64,
+        position: Position,
+        decode: impl FnOnce() -> Result<Option<D::Event>, E>,
+    ) {
+        // First the counter, then the state: a reader does it the other way round, so one of the two notices the other.
+        self.counter(id).fetch_add(1, Ordering::SeqCst);
+        let Some(known) = self.get(id) else { return };
+        if known.version >= version {
+            return;
+        }
+        match decode() {
+            Ok(Some(event)) if known.version + 1 == version => {
+                let mut next = (*known).clone();
+                next.evolve(&event, position);
+                self.remember(id, Arc::new(next));
+            }
+            _ => self.forget(id),
+        }
+    }
+
+    fn counter(&self, id: &str) -> &AtomicU64 {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+        &self.marks[usize::try_from(hash % MARKS as u64).unwrap_or(0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use domain::reading::{MessagesRead, Reading, ReadingEvent};
+    use domain::{BusinessId, ConversationId, MessageId, Timestamp, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn read(message_position: u64) -> ReadingEvent {
+        ReadingEvent::Read(MessagesRead {
+            conversation_id: ConversationId(Uuid::nil()),
+            business_id: BusinessId(Uuid::nil()),
+            reader_id: UserId(Uuid::nil()),
+            sender_id: UserId(Uuid::nil()),
+            message_id: MessageId(Uuid::nil()),
+            message_position,
+            read_at: Timestamp::from_unix_ms(0),
+        })
+    }
+
+    fn loaded(version: u64) -> Arc<Loaded<Reading>> {
+        let mut loaded = Loaded::default();
+        for position in 1..=version {
+            loaded.evolve(&read(position), position);
+        }
+        Arc::new(loaded)
+    }
+
+    fn announce(cache: &StateCache<Reading>, version: u64) {
+        cache.announce::<Infallible>("a", version, version, || Ok(Some(read(version))));
+    }
+
+    #[test]
+    fn the_log_keeps_what_is_remembered_current() {
+        let cache = StateCache::new(10);
+        cache.remember_read("a", &loaded(2), cache.mark("a"));
+        announce(&cache, 3);
+        assert_eq!(cache.get("a").unwrap().state.read_position, 3);
+    }
+
+    #[test]
+    fn an_event_seen_twice_counts_once() {
+        let cache = StateCache::new(10);
+        cache.remember_read("a", &loaded(3), cache.mark("a"));
+        announce(&cache, 3);
+        assert_eq!(cache.get("a").unwrap().version, 3);
+    }
+
+    #[test]
+    fn a_state_with_a_gap_after_it_is_forgotten() {
+        let cache = StateCache::new(10);
+        cache.remember_read("a", &loaded(1), cache.mark("a"));
+        announce(&cache, 3);
+        assert!(cache.get("a").is_none());
+    }
+
+    #[test]
+    fn what_went_on_while_it_was_read_is_not_remembered() {
+        let cache = StateCache::new(10);
+        let mark = cache.mark("a");
+        announce(&cache, 2);
+        cache.remember_read("a", &loaded(1), mark);
+        assert!(cache.get("a").is_none());
+    }
+
+    #[test]
+    fn an_older_state_never_replaces_a_newer_one() {
+        let cache = StateCache::new(10);
+        cache.remember("a", loaded(3));
+        cache.remember("a", loaded(2));
+        assert_eq!(cache.get("a").unwrap().version, 3);
+    }
+}
