@@ -1,1 +1,56 @@
+//! What Switchboard shows to the world: REST, its explorer, and the live streams, all on one port.
+//!
+//! A request passes through [`server`]'s layers (panics and errors become the standard error, origins are checked, bodies are
+//! bounded), then a handler. Handlers translate: what the request says into a command or a query, and the answer into the
+//! contract's JSON. Rules are not theirs.
 
+mod admin;
+mod auth;
+mod body_limit;
+mod error;
+mod freshness;
+mod health;
+mod messenger;
+mod openapi;
+mod origin;
+mod realtime;
+mod request_log;
+mod responses;
+mod server;
+mod tokens;
+
+use std::sync::Arc;
+
+use commands::{Clock, Commands, Ids};
+use event_store::EventStore;
+use projections::Checkpoint;
+use projections::messaging::MessagingQueries;
+use projections::people::PeopleQueries;
+
+pub use openapi::document as openapi_document;
+pub use origin::AllowedOrigins;
+pub use realtime::Realtime;
+pub use server::server;
+pub use tokens::{SigningKey, Tokens};
+
+/// Everything that handlers work with.
+pub struct Api {
+    /// What can be done.
+    pub commands: Arc<Commands>,
+    /// What can be asked about people, and how far its projection has come.
+    pub people: (PeopleQueries, Checkpoint),
+    /// What can be asked about messages, and how far its projection has come.
+    pub messaging: (MessagingQueries, Checkpoint),
+    /// The log, for the live streams and for health.
+    pub store: Arc<dyn EventStore>,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh ids, to name requests by.
+    pub ids: Arc<dyn Ids>,
+    /// Web pages that may use this server, besides its own.
+    pub allowed_origins: AllowedOrigins,
+    /// What `/metrics` shows.
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+}

@@ -17,6 +17,15 @@ pub struct Claims {
 }
 
 impl Commands {
+    /// Finds out again whether a caller who has been here for a while may still be.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn still_authentic(&self, caller: &Caller) -> Result<Caller, Error> {
+        let Caller { user_id, session_id, audience, .. } = *caller;
+        self.authenticate(Claims { user_id, session_id, audience }).await
+    }
+
     /// Finds out whether the session lives and its person and business are active, and what the person may do today.
     ///
     /// # Errors

@@ -154,20 +154,11 @@ impl Commands {
             expires_at,
             at: now,
         });
-        let metadata = self.by_person(&account, correlation_id, id);
+        let metadata = by_person(&account, correlation_id, id);
         let started =
             self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await.map_err(explain_session)?;
         let logged_in = LoggedIn { session_id: id, audience, expires_at, refresh_token, account };
         Ok(self.done(logged_in, started.position))
-    }
-
-    /// What the log says about a login: the person did it, in the session that begins with it.
-    fn by_person(&self, account: &Account, correlation_id: Uuid, session: SessionId) -> Metadata {
-        let mut metadata = by_the_system(account.business_id, correlation_id);
-        metadata.actor.user = Some(account.id.0);
-        metadata.actor.role = Some(account.role.as_str().into());
-        metadata.actor.session = Some(session.0);
-        metadata
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Arc<Loaded<User>>, Error> {
@@ -184,4 +175,13 @@ fn explain_session(refusal: Refusal<SessionError>) -> Error {
         SessionError::NoSuchSession => Error::NotFound("session"),
         SessionError::AlreadyStarted => Error::Conflict("this session has been started already"),
     })
+}
+
+/// What the log says about a login: the person did it, in the session that begins with it.
+fn by_person(account: &Account, correlation_id: Uuid, session: SessionId) -> Metadata {
+    let mut metadata = by_the_system(account.business_id, correlation_id);
+    metadata.actor.user = Some(account.id.0);
+    metadata.actor.role = Some(account.role.as_str().into());
+    metadata.actor.session = Some(session.0);
+    metadata
 }

@@ -1,0 +1,113 @@
+//! Logging in at the admin API.
+
+use std::sync::Arc;
+
+use domain::EmailAddress;
+use domain::session::Audience;
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+use crate::Api;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::openapi::Tag;
+use crate::responses::Found;
+
+pub(crate) struct AdminLoginApi;
+
+/// Who wants to log in
+#[derive(Object)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+struct AdminLogin {
+    email: String,
+    password: String,
+    /// Only needed when this email and password fit the accounts of several businesses
+    business_id: Option<String>,
+}
+
+impl Example for AdminLogin {
+    fn example() -> Self {
+        Self { email: "admin@example.com".into(), password: "<your_password>".into(), business_id: None }
+    }
+}
+
+/// Who has logged in
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+struct AdminLoggedIn {
+    /// Always true
+    success: bool,
+    /// Access token: send it as `Authorization: Bearer {token}`
+    token: String,
+    /// Gets another access token when this one has run out; works once
+    refresh_token: String,
+    /// When the access token runs out
+    expires_at: String,
+    user: AdminIdentity,
+}
+
+/// The account that has logged in
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+struct AdminIdentity {
+    id: String,
+    email: String,
+    role: String,
+    business_id: String,
+}
+
+impl Example for AdminLoggedIn {
+    fn example() -> Self {
+        Self {
+            success: true,
+            token: "…".into(),
+            refresh_token: "…".into(),
+            expires_at: "2025-11-22T11:30:00.000Z".into(),
+            user: AdminIdentity {
+                id: "user_id".into(),
+                email: "admin@example.com".into(),
+                role: "SYSTEM_SUPER_ADMIN".into(),
+                business_id: "business_id".into(),
+            },
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/admin/auth", tag = "Tag::AdminAuthentication")]
+impl AdminLoginApi {
+    /// Log in as an administrator
+    ///
+    /// For every role but `BUSINESS_USER`. The token is for the admin API only.
+    #[oai(path = "/login", method = "post", operation_id = "adminLogin")]
+    async fn log_in(&self, api: Data<&Arc<Api>>, body: Json<AdminLogin>) -> Result<Found<AdminLoggedIn>, ApiError> {
+        let refused = || ErrorBody::new(ErrorCode::Unauthorized, "Invalid email or password");
+        let email = EmailAddress::parse(&body.0.email)?;
+        let business = match &body.0.business_id {
+            // An id that can't be one is an id that doesn't exist.
+            Some(id) => Some(id.parse().map_err(|_| refused())?),
+            None => None,
+        };
+        // The lookup of an email goes by a read model.
+        api.fresh(&api.people.1, None).await?;
+        let done = api.commands.log_in_as_admin(business, &email, body.0.password, api.ids.next()).await?;
+        let logged_in = done.value;
+        let access = api.tokens.issue(&logged_in, api.clock.now());
+        debug_assert_eq!(logged_in.audience, Audience::Admin);
+        let account = &logged_in.account;
+        let user = AdminIdentity {
+            id: account.id.to_string(),
+            email: account.email.known().cloned().unwrap_or_default(),
+            role: account.role.as_str().to_owned(),
+            business_id: account.business_id.to_string(),
+        };
+        let body = AdminLoggedIn {
+            success: true,
+            token: access.token,
+            refresh_token: logged_in.refresh_token,
+            expires_at: access.expires_at.to_string(),
+            user,
+        };
+        Ok(Found::at(done.position, body))
+    }
+}

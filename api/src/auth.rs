@@ -1,0 +1,59 @@
+//! Who sends a request: the bearer token, and the session behind it.
+
+use std::sync::Arc;
+
+use commands::{Caller, Request};
+use domain::session::Audience;
+use poem_openapi::SecurityScheme;
+use poem_openapi::auth::Bearer;
+
+use crate::Api;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+
+/// Token from `POST /api/admin/auth/login`
+#[derive(SecurityScheme)]
+#[oai(rename = "AdminToken", ty = "bearer", bearer_format = "JWT", checker = "check_admin")]
+pub(crate) struct AdminToken(Caller);
+
+/// Token from `POST /api/messenger/auth/login`
+#[derive(SecurityScheme)]
+#[oai(rename = "MessengerToken", ty = "bearer", bearer_format = "JWT", checker = "check_messenger")]
+pub(crate) struct MessengerToken(Caller);
+
+impl AdminToken {
+    /// This request of the caller.
+    pub(crate) fn request(&self, api: &Api) -> Request {
+        Request { caller: self.0, correlation_id: api.ids.next() }
+    }
+}
+
+impl MessengerToken {
+    /// This request of the caller.
+    pub(crate) fn request(&self, api: &Api) -> Request {
+        Request { caller: self.0, correlation_id: api.ids.next() }
+    }
+}
+
+async fn check_admin(request: &poem::Request, bearer: Bearer) -> poem::Result<Caller> {
+    check(request, &bearer, Audience::Admin).await
+}
+
+async fn check_messenger(request: &poem::Request, bearer: Bearer) -> poem::Result<Caller> {
+    check(request, &bearer, Audience::Messenger).await
+}
+
+async fn check(request: &poem::Request, bearer: &Bearer, audience: Audience) -> poem::Result<Caller> {
+    let api = request.data::<Arc<Api>>().expect("the server puts it there");
+    Ok(api.authenticate(&bearer.token, audience).await?)
+}
+
+impl Api {
+    /// Who is behind a token.
+    pub(crate) async fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, ApiError> {
+        let claims = self
+            .tokens
+            .check(token, audience)
+            .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token"))?;
+        Ok(self.commands.authenticate(claims).await?)
+    }
+}

@@ -1,0 +1,32 @@
+//! Reading one's own writes, on any node.
+
+use std::time::Duration;
+
+use event_store::Position;
+use projections::Checkpoint;
+
+use crate::Api;
+use crate::error::ApiError;
+
+/// How long a reader who says what they must see is made to wait for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a reader who says nothing is made to wait for what this node has acknowledged.
+const COURTESY: Duration = Duration::from_millis(250);
+
+impl Api {
+    /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this
+    /// node has itself acknowledged, so that a client that knows of no positions reads its own writes too. Returns how fresh it
+    /// is.
+    pub(crate) async fn fresh(
+        &self,
+        checkpoint: &Checkpoint,
+        min_position: Option<Position>,
+    ) -> Result<Position, ApiError> {
+        match min_position {
+            Some(position) => checkpoint.reached(position, PATIENCE).await?,
+            // Late is better than never.
+            None => drop(checkpoint.reached(self.commands.acknowledged(), COURTESY).await),
+        }
+        Ok(checkpoint.position())
+    }
+}

@@ -1,0 +1,138 @@
+//! Logging in at the messenger, and out again.
+
+use std::sync::Arc;
+
+use domain::{BusinessId, EmailAddress};
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
+
+use crate::Api;
+use crate::auth::MessengerToken;
+use crate::error::ApiError;
+use crate::openapi::Tag;
+use crate::responses::Found;
+
+pub(crate) struct MessengerLoginApi;
+
+/// Who wants to log in
+#[derive(Object)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+struct MessengerLogin {
+    email: String,
+    password: String,
+    /// The business that the account belongs to
+    business_id: String,
+}
+
+impl Example for MessengerLogin {
+    fn example() -> Self {
+        Self {
+            email: "user@business.com".into(),
+            password: "<your_password>".into(),
+            business_id: "business_id".into(),
+        }
+    }
+}
+
+/// Who has logged in
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+struct MessengerLoggedIn {
+    /// Always true
+    success: bool,
+    /// Access token: send it as `Authorization: Bearer {token}`, and as `auth.token` over Socket.IO
+    token: String,
+    /// Gets another access token when this one has run out; works once
+    refresh_token: String,
+    /// When the access token runs out
+    expires_at: String,
+    user: MessengerIdentity,
+}
+
+/// The account that has logged in
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+struct MessengerIdentity {
+    id: String,
+    email: String,
+    name: String,
+    business_id: String,
+}
+
+impl Example for MessengerLoggedIn {
+    fn example() -> Self {
+        Self {
+            success: true,
+            token: "…".into(),
+            refresh_token: "…".into(),
+            expires_at: "2025-11-22T11:30:00.000Z".into(),
+            user: MessengerIdentity {
+                id: "user_id".into(),
+                email: "user@business.com".into(),
+                name: "John Doe".into(),
+                business_id: "business_id".into(),
+            },
+        }
+    }
+}
+
+/// It worked
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+struct Success {
+    /// Always true
+    success: bool,
+}
+
+impl Example for Success {
+    fn example() -> Self {
+        Self { success: true }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/messenger/auth", tag = "Tag::MessengerAuthentication")]
+impl MessengerLoginApi {
+    /// Log in to the messenger of a business
+    ///
+    /// For every active account of the business. The token is for the messenger API and the live streams.
+    #[oai(path = "/login", method = "post", operation_id = "messengerLogin")]
+    async fn log_in(
+        &self,
+        api: Data<&Arc<Api>>,
+        body: Json<MessengerLogin>,
+    ) -> Result<Found<MessengerLoggedIn>, ApiError> {
+        let email = EmailAddress::parse(&body.0.email)?;
+        // An id that can't be one is an id that doesn't exist, and takes as long.
+        let business = body.0.business_id.parse().unwrap_or(BusinessId(Uuid::nil()));
+        let done = api.commands.log_in(business, &email, body.0.password, api.ids.next()).await?;
+        let logged_in = done.value;
+        let access = api.tokens.issue(&logged_in, api.clock.now());
+        let account = &logged_in.account;
+        let user = MessengerIdentity {
+            id: account.id.to_string(),
+            email: account.email.known().cloned().unwrap_or_default(),
+            name: account.name.known().cloned().unwrap_or_default(),
+            business_id: account.business_id.to_string(),
+        };
+        let body = MessengerLoggedIn {
+            success: true,
+            token: access.token,
+            refresh_token: logged_in.refresh_token,
+            expires_at: access.expires_at.to_string(),
+            user,
+        };
+        Ok(Found::at(done.position, body))
+    }
+
+    /// Log out
+    ///
+    /// Ends the session of the token: neither token works any more, and its live streams are closed.
+    #[oai(path = "/logout", method = "post", operation_id = "messengerLogout")]
+    async fn log_out(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<Success>, ApiError> {
+        let done = api.commands.log_out(&token.request(&api)).await?;
+        Ok(Found::at(done.position, Success { success: true }))
+    }
+}

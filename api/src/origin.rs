@@ -1,0 +1,150 @@
+//! Which web pages may use this server. A page of this very server always may, a client that is no page too; other pages only if
+//! the operator lists them. For REST and for every handshake of a live stream alike.
+
+use std::sync::Arc;
+
+use poem::http::{Method, header};
+use poem::middleware::Cors;
+use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, Result};
+
+use crate::error::{ErrorBody, ErrorCode, respond, standard_error};
+
+/// Web pages that may use this server, besides its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// None.
+    #[default]
+    OwnOnly,
+    /// Those of these origins, each like `https://example.com`.
+    Listed(Vec<String>),
+    /// Those of any origin.
+    Any,
+}
+
+impl AllowedOrigins {
+    /// Reads a comma-separated list; `*` is any.
+    #[must_use]
+    pub fn parse(list: &str) -> Self {
+        let origins: Vec<String> = list
+            .split(',')
+            .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect();
+        match origins.as_slice() {
+            [] => Self::OwnOnly,
+            origins if origins.iter().any(|origin| origin == "*") => Self::Any,
+            _ => Self::Listed(origins),
+        }
+    }
+
+    /// Allows pages served from this machine too, on whatever port.
+    #[must_use]
+    pub fn and_localhost(self) -> Self {
+        match self {
+            Self::Any => Self::Any,
+            Self::OwnOnly => Self::Listed(vec!["localhost".to_owned()]),
+            Self::Listed(mut origins) => {
+                origins.push("localhost".to_owned());
+                Self::Listed(origins)
+            }
+        }
+    }
+
+    fn allow(&self, origin: &str) -> bool {
+        match self {
+            Self::OwnOnly => false,
+            Self::Any => true,
+            Self::Listed(origins) => {
+                let origin = origin.to_ascii_lowercase();
+                origins.iter().any(|listed| *listed == origin || (listed == "localhost" && is_localhost(&origin)))
+            }
+        }
+    }
+}
+
+fn is_localhost(origin: &str) -> bool {
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Lets requests through whose origin may use the server, with the headers that browsers want.
+pub(crate) struct CheckOrigin(pub(crate) AllowedOrigins);
+
+impl<E: Endpoint + 'static> Middleware<E> for CheckOrigin {
+    type Output = Checked;
+
+    fn transform(&self, endpoint: E) -> Checked {
+        let own = Arc::new(endpoint.map_to_response().boxed());
+        let allowed = self.0.clone();
+        // `Cors` takes errors for answers without headers, so they are made answers before it sees them.
+        let listed = own.clone().catch_all_error(standard_error).with(
+            Cors::new()
+                .allow_origins_fn(move |origin| allowed.allow(origin))
+                .expose_headers(["x-position", "retry-after"])
+                .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE]),
+        );
+        Checked { own, listed: listed.map_to_response().boxed(), allowed: self.0.clone() }
+    }
+}
+
+/// An endpoint for those whose origin may use the server.
+pub(crate) struct Checked {
+    own: Arc<poem::endpoint::BoxEndpoint<'static>>,
+    listed: poem::endpoint::BoxEndpoint<'static>,
+    allowed: AllowedOrigins,
+}
+
+impl Endpoint for Checked {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        match request.headers().get(header::ORIGIN) {
+            None => self.own.call(request).await,
+            Some(origin) => match origin.to_str() {
+                Ok(origin) if is_own(origin, &request) => self.own.call(request).await,
+                Ok(origin) if self.allowed.allow(origin) => self.listed.call(request).await,
+                _ => Ok(respond(ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed")).into_response()),
+            },
+        }
+    }
+}
+
+/// Whether the page was served by the server that it calls.
+fn is_own(origin: &str, request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    match (origin.split_once("://"), host.or_else(|| request.uri().authority().map(|authority| authority.as_str()))) {
+        (Some(("http" | "https", authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_origins_are_allowed() {
+        let allowed = AllowedOrigins::parse("https://app.example.com, http://localhost:5173/");
+        assert!(allowed.allow("https://app.example.com"));
+        assert!(allowed.allow("http://LOCALHOST:5173"));
+        for other in ["http://app.example.com", "https://app.example.com.evil.net", "null", "http://localhost:80"] {
+            assert!(!allowed.allow(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_star_allows_any_and_nothing_allows_none() {
+        assert_eq!(AllowedOrigins::parse("*"), AllowedOrigins::Any);
+        assert_eq!(AllowedOrigins::parse(" "), AllowedOrigins::OwnOnly);
+    }
+
+    #[test]
+    fn localhost_means_any_port_of_this_machine() {
+        let allowed = AllowedOrigins::OwnOnly.and_localhost();
+        for local in ["http://localhost:3000", "http://127.0.0.1:5173", "http://localhost"] {
+            assert!(allowed.allow(local), "{local}");
+        }
+        assert!(!allowed.allow("http://localhost.evil.net"));
+    }
+}

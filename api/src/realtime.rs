@@ -1,0 +1,65 @@
+//! The live streams: what clients send over them, and what the log has for them.
+
+mod connections;
+mod endpoint;
+mod feed;
+mod payloads;
+mod socket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use socketioxide::SocketIo;
+
+use self::connections::Connections;
+use self::endpoint::SocketIoEndpoint;
+use crate::Api;
+
+/// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
+const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// Packets that may wait for a client before it counts as too slow.
+const SEND_BUFFER_PACKETS: usize = 256;
+/// How long a client may take from connecting to saying who it is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The Socket.IO server and what feeds it.
+pub struct Realtime {
+    api: Arc<Api>,
+    io: SocketIo,
+    endpoint: SocketIoEndpoint,
+    connections: Arc<Connections>,
+}
+
+impl Realtime {
+    /// Live streams over this API.
+    #[must_use]
+    pub fn new(api: Arc<Api>) -> Self {
+        let (service, io) = SocketIo::builder()
+            .req_path("/socket.io")
+            .max_payload(MAX_MESSAGE_BYTES as u64)
+            .ws_max_message_size(MAX_MESSAGE_BYTES)
+            .ws_max_frame_size(MAX_MESSAGE_BYTES)
+            .ws_read_buffer_size(4096)
+            .max_buffer_size(SEND_BUFFER_PACKETS)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build_svc();
+        let connections = Arc::new(Connections::default());
+        socket::register(&io, &api, &connections);
+        Self { api, io, endpoint: SocketIoEndpoint::new(service), connections }
+    }
+
+    /// Serves handshakes and polling.
+    pub(crate) fn endpoint(&self) -> SocketIoEndpoint {
+        self.endpoint.clone()
+    }
+
+    /// Delivers what is appended to the log from now on to those who are connected. Returns when the log is shut down.
+    pub async fn deliver(&self) {
+        feed::deliver(&self.api, &self.connections).await;
+    }
+
+    /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.
+    pub async fn close(&self) {
+        self.io.close().await;
+    }
+}

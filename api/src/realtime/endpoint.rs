@@ -1,0 +1,118 @@
+//! Socket.IO inside poem. The framework's own bridge to tower services drops the handle that upgrades need, so upgrades are
+//! answered here and the stream is handed over; everything else goes to the service as it is.
+
+use engineioxide::service::NotFoundService;
+use headers::{Connection, HeaderMapExt, SecWebsocketAccept, SecWebsocketKey, Upgrade};
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use poem::http::{HeaderMap, Request as HttpRequest, StatusCode, Uri, header};
+use poem::{Body, Endpoint, Request, Response, Result};
+use socketioxide::service::SocketIoService;
+
+/// Serves `/socket.io`.
+#[derive(Clone)]
+pub(crate) struct SocketIoEndpoint {
+    service: SocketIoService<NotFoundService>,
+}
+
+impl SocketIoEndpoint {
+    pub(crate) fn new(service: SocketIoService<NotFoundService>) -> Self {
+        Self { service }
+    }
+
+    /// Answers 101 and hands the stream over once it is there.
+    fn upgrade(&self, request: &Request, key: SecWebsocketKey) -> Result<Response> {
+        let upgrade = request.take_upgrade()?;
+        let handshake = handshake(request.original_uri());
+        let service = self.service.clone();
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(stream) => {
+                    if let Err(error) = service.call((stream, handshake)).await {
+                        tracing::debug!(%error, "a handshake was refused after the upgrade");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
+            }
+        });
+        let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
+        response.headers_mut().typed_insert(Connection::upgrade());
+        response.headers_mut().typed_insert(Upgrade::websocket());
+        response.headers_mut().typed_insert(SecWebsocketAccept::from(key));
+        Ok(response)
+    }
+
+    /// Polling, and whatever is wrong enough for the service to say so.
+    async fn pass_on(&self, request: Request) -> Response {
+        let uri = request.original_uri().clone();
+        let mut request: HttpRequest<_> = request.into();
+        // Nesting has stripped it.
+        *request.uri_mut() = uri;
+        let Ok(response) = self.service.call(request).await;
+        let (parts, body) = response.into_parts();
+        let mut answer =
+            Response::builder().status(parts.status).body(Body::from(body.map_err(std::io::Error::other).boxed()));
+        *answer.headers_mut() = parts.headers;
+        answer
+    }
+}
+
+impl Endpoint for SocketIoEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        match request.headers().typed_get::<SecWebsocketKey>() {
+            Some(key) if wants_upgrade(request.headers()) && is_handshake(request.original_uri()) => {
+                self.upgrade(&request, key)
+            }
+            _ => Ok(self.pass_on(request).await),
+        }
+    }
+}
+
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let names_websocket =
+        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    names_websocket
+        && is_version_13
+        && headers.typed_get::<Connection>().is_some_and(|connection| connection.contains("upgrade"))
+}
+
+/// Whether the service will take the connection; after the 101 it could only cut it.
+fn is_handshake(uri: &Uri) -> bool {
+    let parameter = |name: &str| {
+        uri.query()?
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+    };
+    let sid_is_one = parameter("sid").is_none_or(|sid| {
+        sid.len() == 16 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    });
+    parameter("EIO") == Some("4") && parameter("transport") == Some("websocket") && sid_is_one
+}
+
+/// What the service keeps of the request for as long as the connection lives: a copy of its own, since the original is a slice
+/// that pins the buffer it was read into.
+fn handshake(uri: &Uri) -> HttpRequest<()> {
+    let mut handshake = HttpRequest::new(());
+    *handshake.uri_mut() = uri.to_string().parse().unwrap_or_default();
+    handshake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_handshake_that_the_service_will_take_is_upgraded() {
+        let taken = |query: &str| is_handshake(&format!("/socket.io/?{query}").parse().unwrap());
+        assert!(taken("EIO=4&transport=websocket"));
+        assert!(taken("EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAA"));
+        for refused in
+            ["", "EIO=3&transport=websocket", "EIO=4&transport=polling", "EIO=4", "EIO=4&transport=websocket&sid=a"]
+        {
+            assert!(!taken(refused), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From the log to those who are connected: each event goes to the people it concerns.
+
+use std::time::Duration;
+
+use domain::business::{Business, BusinessEvent};
+use domain::message::{Message, MessageEvent, MessageSent};
+use domain::reading::{Reading, ReadingEvent};
+use domain::session::{Session, SessionEvent};
+use domain::user::{User, UserEvent};
+use domain::{BusinessId, Decider, DomainEvent, SessionId, UserId};
+use event_store::{Delivery, Position, RecordedEvent, codec};
+
+use super::connections::Connections;
+use super::payloads::{MessagePayload, MessageRead, MessageReceived};
+use crate::Api;
+
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Delivers what is appended from now on. Returns when the log is shut down.
+pub(crate) async fn deliver(api: &Api, connections: &Connections) {
+    let head = loop {
+        match api.store.head().await {
+            Ok(head) => break head,
+            Err(error) => {
+                tracing::warn!(%error, "the feed can't begin yet");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    };
+    let mut subscription = api.store.subscribe(head);
+    let feed = Feed { api, connections };
+    while let Some(delivery) = subscription.next().await {
+        match delivery {
+            Ok(Delivery::Events(batch)) => {
+                for event in batch.iter() {
+                    if let Err(error) = feed.deliver(event).await {
+                        tracing::error!(%error, position = event.position, "an event can't be delivered");
+                    }
+                }
+            }
+            Ok(Delivery::CaughtUp(_)) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the feed waits for the log");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Feed<'a> {
+    api: &'a Api,
+    connections: &'a Connections,
+}
+
+impl Feed<'_> {
+    async fn deliver(&self, event: &RecordedEvent) -> Result<(), codec::DecodeError> {
+        match event.stream.category() {
+            Message::CATEGORY => {
+                if let Some(MessageEvent::Sent(message)) = read(event)? {
+                    self.message_sent(&message, event.position).await;
+                }
+            }
+            Reading::CATEGORY => {
+                if let Some(ReadingEvent::Read(read)) = read(event)? {
+                    let payload = MessageRead::of(&read, event.position);
+                    self.connections.emit(read.sender_id, "message:read", &payload);
+                }
+            }
+            Session::CATEGORY => {
+                if let Some(SessionEvent::Revoked(_)) = read(event)?
+                    && let (Some(user), Ok(session)) =
+                        (event.metadata.actor.user, event.stream.id().parse::<SessionId>())
+                {
+                    self.connections.cut_of(UserId(user), |connection| connection.session_id == session);
+                }
+            }
+            User::CATEGORY => {
+                if let Some(UserEvent::Suspended(_)) = read(event)?
+                    && let Ok(user) = event.stream.id().parse::<UserId>()
+                {
+                    self.connections.cut_of(user, |_| true);
+                }
+            }
+            Business::CATEGORY => {
+                if let Some(BusinessEvent::Suspended(_)) = read(event)?
+                    && let Ok(business) = event.stream.id().parse::<BusinessId>()
+                {
+                    self.connections.cut_all(|connection| connection.business_id == business);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn message_sent(&self, message: &MessageSent, position: Position) {
+        if self.connections.is_connected(message.recipient_id) {
+            // As it is now, not as it was: names change.
+            let sender = self.api.commands.account(message.sender_id).await.ok().flatten();
+            let sender_name = sender.as_ref().and_then(|sender| sender.name.known());
+            let sender_avatar =
+                sender.as_ref().and_then(|sender| sender.avatar.as_ref()).and_then(|avatar| avatar.known());
+            let received = MessageReceived {
+                sender_name: sender_name.map_or("", String::as_str),
+                sender_avatar: sender_avatar.map(String::as_str),
+                message: MessagePayload::of(message, position),
+            };
+            self.connections.emit(message.recipient_id, "message:received", &received);
+        }
+        if self.connections.is_connected(message.sender_id) {
+            self.connections.emit(message.sender_id, "message:sent", &MessagePayload::of(message, position));
+        }
+    }
+}
+
+fn read<E: DomainEvent>(event: &RecordedEvent) -> Result<Option<E>, codec::DecodeError> {
+    codec::decode(event, |event_type, json| E::deserialize(event_type, json))
+}

@@ -1,0 +1,27 @@
+//! Businesses, their people, and their sessions.
+
+mod changes;
+mod queries;
+
+pub use changes::People;
+pub use queries::{BusinessRow, PeopleQueries, SessionRow, UserFilter, UserRow};
+
+/// Shut out or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Gets in.
+    Active,
+    /// Is shut out.
+    Suspended,
+}
+
+impl Status {
+    /// The name in the API and in the tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}

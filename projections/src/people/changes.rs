@@ -1,0 +1,282 @@
+//! What events mean to the tables of people.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use domain::business::{Business, BusinessEvent};
+use domain::login::{Login, LoginEvent};
+use domain::session::{Session, SessionEvent, SessionStarted};
+use domain::user::{User, UserCreated, UserEvent};
+use domain::{Decider, Timestamp};
+use event_store::RecordedEvent;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Status;
+use crate::column;
+use crate::projection::{Projection, Unreadable, read};
+
+/// Projects people.
+pub struct People;
+
+/// What a batch of events comes to. A thing that begins and changes in one batch is written once, as it is at the end.
+#[derive(Default)]
+pub struct Changes {
+    new_businesses: HashMap<Uuid, NewBusiness>,
+    business_names: HashMap<Uuid, String>,
+    business_statuses: HashMap<Uuid, Status>,
+    new_users: HashMap<Uuid, NewUser>,
+    user_statuses: HashMap<Uuid, Status>,
+    reserved_logins: HashMap<Uuid, (String, Timestamp)>,
+    /// People whose login is no longer waiting for them.
+    settled_logins: Vec<Uuid>,
+    new_sessions: HashMap<Uuid, SessionStarted>,
+    revoked_sessions: HashMap<Uuid, Timestamp>,
+}
+
+struct NewBusiness {
+    name: String,
+    created_at: Timestamp,
+    position: u64,
+}
+
+struct NewUser {
+    created: UserCreated,
+    position: u64,
+}
+
+#[async_trait]
+impl Projection for People {
+    const NAME: &'static str = "people";
+    type Changes = Changes;
+
+    fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
+        match event.stream.category() {
+            Business::CATEGORY => {
+                if let (Some(fact), Some(id)) = (read!(event, BusinessEvent)?, id_of(event)) {
+                    changes.business(id, fact, event.position);
+                }
+            }
+            User::CATEGORY => {
+                if let (Some(fact), Some(id)) = (read!(event, UserEvent)?, id_of(event)) {
+                    changes.user(id, fact, event.position);
+                }
+            }
+            Login::CATEGORY => {
+                if let Some(fact) = read!(event, LoginEvent)? {
+                    changes.login(event.stream.id(), fact);
+                }
+            }
+            Session::CATEGORY => {
+                if let (Some(fact), Some(id)) = (read!(event, SessionEvent)?, id_of(event)) {
+                    changes.session(id, fact);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        changes.write_businesses(connection).await?;
+        changes.write_users(connection).await?;
+        changes.write_logins(connection).await?;
+        changes.write_sessions(connection).await
+    }
+}
+
+fn id_of(event: &RecordedEvent) -> Option<Uuid> {
+    Uuid::try_parse(event.stream.id()).ok()
+}
+
+impl Changes {
+    fn business(&mut self, id: Uuid, fact: BusinessEvent, position: u64) {
+        match fact {
+            BusinessEvent::Registered(fact) => {
+                let new = NewBusiness { name: fact.name, created_at: fact.registered_at, position };
+                self.new_businesses.insert(id, new);
+            }
+            BusinessEvent::Renamed(fact) => {
+                self.business_names.insert(id, fact.name);
+            }
+            BusinessEvent::Suspended(_) => {
+                self.business_statuses.insert(id, Status::Suspended);
+            }
+            BusinessEvent::Reactivated(_) => {
+                self.business_statuses.insert(id, Status::Active);
+            }
+        }
+    }
+
+    fn user(&mut self, id: Uuid, fact: UserEvent, position: u64) {
+        match fact {
+            UserEvent::Created(created) => {
+                self.settled_logins.push(id);
+                self.new_users.insert(id, NewUser { created, position });
+            }
+            // Its login is released right after.
+            UserEvent::Abandoned(_) => {}
+            UserEvent::Suspended(_) => {
+                self.user_statuses.insert(id, Status::Suspended);
+            }
+            UserEvent::Reactivated(_) => {
+                self.user_statuses.insert(id, Status::Active);
+            }
+        }
+    }
+
+    fn login(&mut self, login_id: &str, fact: LoginEvent) {
+        match fact {
+            LoginEvent::Reserved(fact) => {
+                self.reserved_logins.insert(fact.user_id.0, (login_id.to_owned(), fact.reserved_at));
+            }
+            LoginEvent::Released(fact) => self.settled_logins.push(fact.user_id.0),
+        }
+    }
+
+    fn session(&mut self, id: Uuid, fact: SessionEvent) {
+        match fact {
+            SessionEvent::Started(fact) => {
+                self.new_sessions.insert(id, fact);
+            }
+            SessionEvent::Revoked(fact) => {
+                self.revoked_sessions.insert(id, fact.revoked_at);
+            }
+        }
+    }
+
+    async fn write_businesses(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.new_businesses.is_empty() {
+            let new: Vec<_> = self.new_businesses.iter().collect();
+            sqlx::query!(
+                "INSERT INTO businesses (id, name, status, created_at, position)
+                 SELECT id, name, 'active', created_at, position
+                 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::bigint[]) AS new(id, name, created_at, position)
+                 ON CONFLICT (id) DO NOTHING",
+                &column(&new, |(id, _)| **id),
+                &column(&new, |(_, new)| new.name.as_str()) as &[&str],
+                &column(&new, |(_, new)| OffsetDateTime::from(new.created_at)),
+                &column(&new, |(_, new)| new.position.cast_signed())
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.business_names.is_empty() {
+            let names: Vec<_> = self.business_names.iter().collect();
+            sqlx::query!(
+                "UPDATE businesses SET name = new.name FROM unnest($1::uuid[], $2::text[]) AS new(id, name)
+                 WHERE businesses.id = new.id",
+                &column(&names, |(id, _)| **id),
+                &column(&names, |(_, name)| name.as_str()) as &[&str]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.business_statuses.is_empty() {
+            let statuses: Vec<_> = self.business_statuses.iter().collect();
+            sqlx::query!(
+                "UPDATE businesses SET status = new.status FROM unnest($1::uuid[], $2::text[]) AS new(id, status)
+                 WHERE businesses.id = new.id",
+                &column(&statuses, |(id, _)| **id),
+                &column(&statuses, |(_, status)| status.as_str()) as &[&str]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_users(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.new_users.is_empty() {
+            let new: Vec<_> = self.new_users.iter().map(|(id, new)| (id, &new.created, new.position)).collect();
+            sqlx::query!(
+                "INSERT INTO users (id, business_id, email, name, avatar, role, status, created_at, position)
+                 SELECT id, business_id, email, name, avatar, role, 'active', created_at, position
+                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                             $8::bigint[])
+                      AS new(id, business_id, email, name, avatar, role, created_at, position)
+                 ON CONFLICT (id) DO NOTHING",
+                &column(&new, |(id, _, _)| **id),
+                &column(&new, |(_, user, _)| user.business_id.0),
+                &column(&new, |(_, user, _)| user.email.known().map(String::as_str)) as &[Option<&str>],
+                &column(&new, |(_, user, _)| user.name.known().map(String::as_str)) as &[Option<&str>],
+                &column(&new, |(_, user, _)| user.avatar.as_ref().and_then(|avatar| avatar.known()).map(String::as_str))
+                    as &[Option<&str>],
+                &column(&new, |(_, user, _)| user.role.as_str()) as &[&str],
+                &column(&new, |(_, user, _)| OffsetDateTime::from(user.created_at)),
+                &column(&new, |(_, _, position)| position.cast_signed())
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.user_statuses.is_empty() {
+            let statuses: Vec<_> = self.user_statuses.iter().collect();
+            sqlx::query!(
+                "UPDATE users SET status = new.status FROM unnest($1::uuid[], $2::text[]) AS new(id, status)
+                 WHERE users.id = new.id",
+                &column(&statuses, |(id, _)| **id),
+                &column(&statuses, |(_, status)| status.as_str()) as &[&str]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_logins(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.reserved_logins.is_empty() {
+            let reserved: Vec<_> = self.reserved_logins.iter().collect();
+            sqlx::query!(
+                "INSERT INTO unfinished_logins (user_id, login_id, reserved_at)
+                 SELECT user_id, login_id, reserved_at
+                 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS new(user_id, login_id, reserved_at)
+                 ON CONFLICT (user_id) DO NOTHING",
+                &column(&reserved, |(user_id, _)| **user_id),
+                &column(&reserved, |(_, (login_id, _))| login_id.as_str()) as &[&str],
+                &column(&reserved, |(_, (_, reserved_at))| OffsetDateTime::from(*reserved_at))
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.settled_logins.is_empty() {
+            sqlx::query!("DELETE FROM unfinished_logins WHERE user_id = ANY($1)", &self.settled_logins)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_sessions(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.new_sessions.is_empty() {
+            let new: Vec<_> = self.new_sessions.iter().collect();
+            sqlx::query!(
+                "INSERT INTO sessions (id, user_id, business_id, audience, started_at, expires_at)
+                 SELECT id, user_id, business_id, audience, started_at, expires_at
+                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+                      AS new(id, user_id, business_id, audience, started_at, expires_at)
+                 ON CONFLICT (id) DO NOTHING",
+                &column(&new, |(id, _)| **id),
+                &column(&new, |(_, session)| session.user_id.0),
+                &column(&new, |(_, session)| session.business_id.0),
+                &column(&new, |(_, session)| session.audience.as_str()) as &[&str],
+                &column(&new, |(_, session)| OffsetDateTime::from(session.started_at)),
+                &column(&new, |(_, session)| OffsetDateTime::from(session.expires_at))
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.revoked_sessions.is_empty() {
+            let revoked: Vec<_> = self.revoked_sessions.iter().collect();
+            sqlx::query!(
+                "UPDATE sessions SET revoked_at = new.revoked_at
+                 FROM unnest($1::uuid[], $2::timestamptz[]) AS new(id, revoked_at) WHERE sessions.id = new.id",
+                &column(&revoked, |(id, _)| **id),
+                &column(&revoked, |(_, revoked_at)| OffsetDateTime::from(**revoked_at))
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! What a projection is.
+
+use async_trait::async_trait;
+use event_store::RecordedEvent;
+use sqlx::PgConnection;
+
+/// A read model, seen from the log.
+#[async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// Its name in checkpoints, metrics and on the command line.
+    const NAME: &'static str;
+    /// What a batch of events comes to, collected before anything is written.
+    type Changes: Default + Send;
+
+    /// Takes one event in. Events that it has no use for change nothing.
+    fn collect(changes: &mut Self::Changes, event: &RecordedEvent) -> Result<(), Unreadable>;
+
+    /// Writes what was collected: a fixed number of statements, however many events there were. Taking the same events in twice
+    /// must give the same rows.
+    async fn write(changes: Self::Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error>;
+}
+
+/// An event that a projection can't read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Unreadable(#[from] pub event_store::codec::DecodeError);
+
+/// The fact in an event of a stream of `$decider`; none when its type is of a newer version of this program.
+macro_rules! read {
+    ($event:expr, $fact:ty) => {
+        event_store::codec::decode($event, |event_type, json| {
+            <$fact as domain::DomainEvent>::deserialize(event_type, json)
+        })
+    };
+}
+pub(crate) use read;
