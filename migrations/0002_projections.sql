@@ -35,6 +35,8 @@ CREATE TABLE users (
     business_id uuid        NOT NULL,
     -- Null once it is erased, like the name and the avatar.
     email       text,
+    -- The form by which emails are compared.
+    email_key   text        COLLATE "C",
     name        text,
     avatar      text,
     role        text        NOT NULL COLLATE "C",
@@ -46,7 +48,7 @@ CREATE TABLE users (
 
 CREATE INDEX users_by_position ON users (position);
 CREATE INDEX users_by_business ON users (business_id, position);
-CREATE INDEX users_admins_by_email ON users (lower(email)) WHERE role <> 'BUSINESS_USER';
+CREATE INDEX users_admins_by_email ON users (email_key) WHERE role <> 'BUSINESS_USER';
 
 -- Logins that were reserved for somebody who has not been created yet.
 CREATE TABLE unfinished_logins (

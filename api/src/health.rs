@@ -24,13 +24,10 @@ pub(crate) fn healthz() -> Response {
 /// The log answers and the projections follow it.
 #[handler]
 pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
-    let head = match tokio::time::timeout(PATIENCE, api.store.head()).await {
-        Ok(Ok(head)) => head,
-        _ => {
-            return Json(json!({"status": "unavailable", "reason": "the event log doesn't answer"}))
-                .with_status(StatusCode::SERVICE_UNAVAILABLE)
-                .into_response();
-        }
+    let Ok(Ok(head)) = tokio::time::timeout(PATIENCE, api.store.head()).await else {
+        return Json(json!({"status": "unavailable", "reason": "the event log doesn't answer"}))
+            .with_status(StatusCode::SERVICE_UNAVAILABLE)
+            .into_response();
     };
     let projections: serde_json::Map<_, _> = [("people", &api.people.1), ("messaging", &api.messaging.1)]
         .into_iter()
@@ -46,6 +43,7 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
 
 /// Figures in Prometheus' text format.
 #[handler]
+#[expect(clippy::needless_pass_by_value, reason = "extractors are passed by value")]
 pub(crate) fn metrics(api: Data<&Arc<Api>>) -> Response {
     api.metrics.render().with_content_type("text/plain; version=0.0.4").into_response()
 }

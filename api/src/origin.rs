@@ -113,7 +113,8 @@ impl Endpoint for Checked {
 /// Whether the page was served by the server that it calls.
 fn is_own(origin: &str, request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match (origin.split_once("://"), host.or_else(|| request.uri().authority().map(|authority| authority.as_str()))) {
+    match (origin.split_once("://"), host.or_else(|| request.uri().authority().map(poem::http::uri::Authority::as_str)))
+    {
         (Some(("http" | "https", authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
         _ => false,
     }

@@ -9,6 +9,7 @@ mod socket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event_store::Position;
 use socketioxide::SocketIo;
 
 use self::connections::Connections;
@@ -53,9 +54,9 @@ impl Realtime {
         self.endpoint.clone()
     }
 
-    /// Delivers what is appended to the log from now on to those who are connected. Returns when the log is shut down.
-    pub async fn deliver(&self) {
-        feed::deliver(&self.api, &self.connections).await;
+    /// Delivers what is appended to the log after a position to those who are connected. Returns when the log is shut down.
+    pub async fn deliver(&self, after: Position) {
+        feed::deliver(&self.api, &self.connections, after).await;
     }
 
     /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.

@@ -13,7 +13,7 @@ use crate::request_log::request_log;
 use crate::{Api, health, openapi};
 
 /// Everything that Switchboard serves.
-pub fn server(api: Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Response> + 'static {
+pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Response> + 'static {
     let rest = openapi::routes().around(body_limit);
     Route::new()
         .at("/healthz", get(health::healthz))

@@ -1,1 +1,62 @@
+//! The `switchboard` binary: configuration, wiring, managed Postgres, command line. A library too, so that the end-to-end tests
+//! run the very same program.
 
+mod database;
+mod demo;
+mod keys;
+mod logging;
+mod lookups;
+mod passwords;
+mod serve;
+mod settings;
+mod system;
+
+pub mod managed_postgres;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::settings::{Cli, Command};
+
+pub use database::migrate;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Openapi => {
+            println!("{}", api::openapi_document());
+            ExitCode::SUCCESS
+        }
+        Command::Serve => {
+            logging::start(&cli.settings);
+            match run(serve::serve(cli.settings)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    report(&error);
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+fn run<T>(task: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the operating system gives us threads")
+        .block_on(task)
+}
+
+/// Says what went wrong, and why, one line for each cause.
+fn report(error: &dyn std::error::Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

@@ -1,6 +1,7 @@
 //! Loading streams, deciding, appending.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::business::Business;
 use domain::login::Login;
@@ -10,7 +11,7 @@ use domain::session::Session;
 use domain::user::User;
 use domain::{Decider, DomainEvent};
 use event_store::{
-    Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, RecordedEvent, StreamId, codec,
+    Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, Position, RecordedEvent, StreamId, codec,
 };
 
 use crate::Error;
@@ -21,6 +22,7 @@ use crate::state_cache::{Loaded, StateCache};
 const ATTEMPTS: usize = 10;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A rule stood against a command, or the log couldn't be used.
 #[derive(Debug)]
@@ -212,24 +214,15 @@ impl Aggregates {
     }
 
     /// Keeps what is remembered current. Returns when the log is shut down.
-    pub(crate) async fn follow_log(&self) {
-        let head = loop {
-            match self.store.head().await {
-                Ok(head) => break head,
-                Err(error) => {
-                    tracing::warn!(%error, "the log can't be followed yet");
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                }
-            }
-        };
-        let mut subscription = self.store.subscribe(head);
+    pub(crate) async fn follow_log(&self, after: Position) {
+        let mut subscription = self.store.subscribe(after);
         while let Some(delivery) = subscription.next().await {
             match delivery {
                 Ok(Delivery::Events(batch)) => batch.iter().for_each(|event| self.announce(event)),
                 Ok(Delivery::CaughtUp(_)) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the log can't be followed for now");
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }

@@ -9,6 +9,7 @@ mod authenticate;
 mod businesses;
 mod caller;
 mod create_user;
+mod demo;
 mod error;
 mod first_super_admin;
 mod keyed_hash;
@@ -30,6 +31,7 @@ use crate::aggregates::Aggregates;
 pub use authenticate::Claims;
 pub use caller::{Caller, Request};
 pub use create_user::NewUser;
+pub use demo::{DEMO_PASSWORD, Demo, DemoPerson};
 pub use error::Error;
 pub use first_super_admin::FirstSuperAdmin;
 pub use keyed_hash::KeyedHash;
@@ -89,9 +91,10 @@ impl Commands {
         }
     }
 
-    /// Keeps what is remembered of streams current, by following the log. Returns when the log is shut down.
-    pub async fn follow_log(&self) {
-        self.aggregates.follow_log().await;
+    /// Keeps what is remembered of streams current, by following the log from a position that was its head before any command
+    /// was given. Returns when the log is shut down.
+    pub async fn follow_log(&self, after: Position) {
+        self.aggregates.follow_log(after).await;
     }
 
     /// The last position that this node has acknowledged to anybody.

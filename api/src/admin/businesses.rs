@@ -59,6 +59,7 @@ impl Example for OneBusiness {
 /// Some businesses
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
+#[expect(clippy::struct_field_names, reason = "the contract names it")]
 struct Businesses {
     /// Always true
     success: bool,

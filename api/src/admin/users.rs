@@ -70,6 +70,7 @@ impl Example for OneUser {
 /// Some people
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
+#[expect(clippy::struct_field_names, reason = "the contract names it")]
 struct Users {
     /// Always true
     success: bool,

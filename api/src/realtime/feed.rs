@@ -16,18 +16,9 @@ use crate::Api;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Delivers what is appended from now on. Returns when the log is shut down.
-pub(crate) async fn deliver(api: &Api, connections: &Connections) {
-    let head = loop {
-        match api.store.head().await {
-            Ok(head) => break head,
-            Err(error) => {
-                tracing::warn!(%error, "the feed can't begin yet");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-        }
-    };
-    let mut subscription = api.store.subscribe(head);
+/// Delivers what is appended after a position. Returns when the log is shut down.
+pub(crate) async fn deliver(api: &Api, connections: &Connections, after: Position) {
+    let mut subscription = api.store.subscribe(after);
     let feed = Feed { api, connections };
     while let Some(delivery) = subscription.next().await {
         match delivery {

@@ -7,7 +7,7 @@ use domain::business::{Business, BusinessEvent};
 use domain::login::{Login, LoginEvent};
 use domain::session::{Session, SessionEvent, SessionStarted};
 use domain::user::{User, UserCreated, UserEvent};
-use domain::{Decider, Timestamp};
+use domain::{Decider, EmailAddress, Timestamp};
 use event_store::RecordedEvent;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -191,11 +191,11 @@ impl Changes {
         if !self.new_users.is_empty() {
             let new: Vec<_> = self.new_users.iter().map(|(id, new)| (id, &new.created, new.position)).collect();
             sqlx::query!(
-                "INSERT INTO users (id, business_id, email, name, avatar, role, status, created_at, position)
-                 SELECT id, business_id, email, name, avatar, role, 'active', created_at, position
-                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                "INSERT INTO users (id, business_id, email, email_key, name, avatar, role, status, created_at, position)
+                 SELECT id, business_id, email, email_key, name, avatar, role, 'active', created_at, position
+                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $9::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
                              $8::bigint[])
-                      AS new(id, business_id, email, name, avatar, role, created_at, position)
+                      AS new(id, business_id, email, email_key, name, avatar, role, created_at, position)
                  ON CONFLICT (id) DO NOTHING",
                 &column(&new, |(id, _, _)| **id),
                 &column(&new, |(_, user, _)| user.business_id.0),
@@ -205,7 +205,8 @@ impl Changes {
                     as &[Option<&str>],
                 &column(&new, |(_, user, _)| user.role.as_str()) as &[&str],
                 &column(&new, |(_, user, _)| OffsetDateTime::from(user.created_at)),
-                &column(&new, |(_, _, position)| position.cast_signed())
+                &column(&new, |(_, _, position)| position.cast_signed()),
+                &column(&new, |(_, user, _)| email_key(user)) as &[Option<String>]
             )
             .execute(&mut *connection)
             .await?;
@@ -279,4 +280,9 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// The form by which the email is compared; none when it is erased.
+fn email_key(user: &UserCreated) -> Option<String> {
+    user.email.known().and_then(|email| EmailAddress::parse(email).ok()).map(|email| email.to_key())
 }

@@ -172,7 +172,7 @@ impl PeopleQueries {
     /// When the database fails.
     pub async fn admin_accounts(&self, email: &EmailAddress, limit: u32) -> Result<Vec<UserId>, QueryError> {
         let ids = sqlx::query_scalar!(
-            "SELECT id FROM users WHERE lower(email) = $1 AND role <> 'BUSINESS_USER' ORDER BY position LIMIT $2",
+            "SELECT id FROM users WHERE email_key = $1 AND role <> 'BUSINESS_USER' ORDER BY position LIMIT $2",
             email.to_key(),
             i64::from(limit)
         )

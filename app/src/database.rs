@@ -1,0 +1,86 @@
+//! The database: the operator's, or our own.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::managed_postgres::{ManagedPostgres, ManagedPostgresError};
+use crate::settings::Settings;
+
+/// Connections for queries. The log's committer and listener and each projection have one of their own besides.
+const MAX_CONNECTIONS: u32 = 20;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const OLDEST_MAJOR_VERSION: u32 = 15;
+
+/// What went wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DatabaseError {
+    #[error(transparent)]
+    Managed(#[from] ManagedPostgresError),
+    #[error("DATABASE_URL can't be understood")]
+    Url(#[source] sqlx::Error),
+    #[error("the database can't be reached")]
+    Connect(#[source] sqlx::Error),
+    #[error("the database is Postgres {0}, and must be 15 or later")]
+    TooOld(u32),
+    #[error("the database can't be brought up to date")]
+    Migrate(#[from] MigrateError),
+}
+
+/// A database that is ready to be used.
+pub(crate) struct Database {
+    pub(crate) pool: PgPool,
+    managed: Option<ManagedPostgres>,
+}
+
+impl Database {
+    /// Opens the operator's database, or starts our own, and brings it up to date.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, DatabaseError> {
+        let (options, managed) = match &settings.database_url {
+            Some(url) => (url.parse().map_err(DatabaseError::Url)?, None),
+            None => {
+                let managed = ManagedPostgres::start(&settings.data_dir).await?;
+                (managed.connect_options("switchboard"), Some(managed))
+            }
+        };
+        let pool = connect(options).await?;
+        let version: u32 = sqlx::query_scalar!(r#"SELECT current_setting('server_version_num')::int AS "version!""#)
+            .fetch_one(&pool)
+            .await
+            .map_err(DatabaseError::Connect)?
+            .cast_unsigned()
+            / 10_000;
+        if version < OLDEST_MAJOR_VERSION {
+            return Err(DatabaseError::TooOld(version));
+        }
+        migrate(&pool).await?;
+        Ok(Self { pool, managed })
+    }
+
+    /// Closes the connections, and stops our own server.
+    pub(crate) async fn close(self) {
+        self.pool.close().await;
+        if let Some(managed) = self.managed {
+            managed.stop().await;
+        }
+    }
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
+    PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.application_name("switchboard"))
+        .await
+        .map_err(DatabaseError::Connect)
+}
+
+/// Brings a database up to date. Nodes that start together wait for each other.
+///
+/// # Errors
+/// When a migration fails, or the database has one that this program doesn't know.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    sqlx::migrate!("../migrations").run(pool).await
+}

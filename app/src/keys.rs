@@ -1,0 +1,137 @@
+//! The keys that all nodes share: sealed with the master key, they lie in the database.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use api::SigningKey;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use commands::KeyedHash;
+use sqlx::PgPool;
+
+use crate::system::{from_hex, hex, random};
+
+const NONCE_BYTES: usize = 24;
+
+/// What went wrong with the keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("SWITCHBOARD_MASTER_KEY must be 64 hexadecimal digits")]
+    Malformed,
+    #[error("{0} must hold 64 hexadecimal digits: it holds the master key, so restore it from a backup")]
+    MalformedFile(PathBuf),
+    #[error("the master key can't be kept in {path}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("the master key doesn't open the keys in the database: every node needs the same SWITCHBOARD_MASTER_KEY")]
+    WrongMasterKey,
+    #[error("the keys can't be read from the database")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The keys that the program works with.
+pub(crate) struct Keys {
+    pub(crate) signing: SigningKey,
+    pub(crate) keyed_hash: KeyedHash,
+}
+
+/// The key that seals the others.
+pub(crate) struct MasterKey(XChaCha20Poly1305);
+
+impl MasterKey {
+    /// The key that was set, or else the one in the data directory, where one is made up if there is none.
+    pub(crate) fn load(setting: Option<&str>, data_dir: &Path) -> Result<Self, KeyError> {
+        let bytes = match setting {
+            Some(setting) => from_hex(setting).ok_or(KeyError::Malformed)?,
+            None => read_or_make(&data_dir.join("master.key"))?,
+        };
+        Ok(Self(XChaCha20Poly1305::new(&bytes.into())))
+    }
+
+    fn seal(&self, purpose: &str, key: &[u8; 32]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&random()[..NONCE_BYTES]);
+        let payload = Payload { msg: key, aad: purpose.as_bytes() };
+        let sealed = self.0.encrypt(&XNonce::from(nonce), payload).expect("32 bytes are never too many");
+        [nonce.as_slice(), &sealed].concat()
+    }
+
+    fn open(&self, purpose: &str, sealed: &[u8]) -> Result<[u8; 32], KeyError> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(KeyError::WrongMasterKey)?;
+        let payload = Payload { msg: sealed, aad: purpose.as_bytes() };
+        let key = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| KeyError::WrongMasterKey)?;
+        key.try_into().map_err(|_| KeyError::WrongMasterKey)
+    }
+}
+
+fn read_or_make(path: &Path) -> Result<[u8; 32], KeyError> {
+    let failed = |source| KeyError::File { path: path.to_owned(), source };
+    match std::fs::read_to_string(path) {
+        Ok(text) => from_hex(&text).ok_or_else(|| KeyError::MalformedFile(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = random();
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            file.write_all(hex(&key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+            Ok(key)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Reads the keys, and makes those that don't exist yet. Nodes that start together agree on one of each.
+pub(crate) async fn load(pool: &PgPool, master: &MasterKey) -> Result<Keys, KeyError> {
+    let (id, secret) = one_key(pool, master, "signing").await?;
+    let (_, keyed_hash) = one_key(pool, master, "keyed-hash").await?;
+    Ok(Keys { signing: SigningKey { id, secret }, keyed_hash: KeyedHash::new(&keyed_hash) })
+}
+
+async fn one_key(pool: &PgPool, master: &MasterKey, purpose: &str) -> Result<(String, [u8; 32]), KeyError> {
+    const FIRST: &str = "1";
+    sqlx::query!(
+        "INSERT INTO keys (purpose, id, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        purpose,
+        FIRST,
+        master.seal(purpose, &random())
+    )
+    .execute(pool)
+    .await?;
+    let sealed = sqlx::query_scalar!("SELECT sealed FROM keys WHERE purpose = $1 AND id = $2", purpose, FIRST)
+        .fetch_one(pool)
+        .await?;
+    Ok((FIRST.to_owned(), master.open(purpose, &sealed)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_key_opens_with_the_same_master_key_for_the_same_purpose() {
+        let master = MasterKey::load(Some(&"ab".repeat(32)), Path::new("")).unwrap();
+        let other = MasterKey::load(Some(&"cd".repeat(32)), Path::new("")).unwrap();
+        let sealed = master.seal("signing", &[7; 32]);
+        assert_eq!(master.open("signing", &sealed).unwrap(), [7; 32]);
+        assert!(matches!(master.open("keyed-hash", &sealed), Err(KeyError::WrongMasterKey)));
+        assert!(matches!(other.open("signing", &sealed), Err(KeyError::WrongMasterKey)));
+        assert!(matches!(master.open("signing", &sealed[..10]), Err(KeyError::WrongMasterKey)));
+    }
+
+    #[test]
+    fn a_master_key_is_made_once_and_readable_to_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let sealed = MasterKey::load(None, dir.path()).unwrap().seal("signing", &[7; 32]);
+        assert_eq!(MasterKey::load(None, dir.path()).unwrap().open("signing", &sealed).unwrap(), [7; 32]);
+        let mode = std::fs::metadata(dir.path().join("master.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_malformed_master_key_is_refused() {
+        assert!(matches!(MasterKey::load(Some("secret"), Path::new("")), Err(KeyError::Malformed)));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("master.key"), "oops").unwrap();
+        assert!(matches!(MasterKey::load(None, dir.path()), Err(KeyError::MalformedFile(_))));
+    }
+}

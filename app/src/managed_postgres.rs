@@ -1,0 +1,147 @@
+//! A private Postgres in the data directory, for those who have set up none: the server's own child, reachable over a socket in
+//! a directory that nobody else may enter, gone when the server is gone.
+
+mod binaries;
+mod cluster;
+mod identity;
+mod supervisor;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+
+use self::binaries::Binaries;
+use self::cluster::Cluster;
+use self::identity::Identity;
+use self::supervisor::Supervisor;
+
+/// The name of the database superuser, who is the only user.
+const USER: &str = "switchboard";
+
+/// Why there is no private Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagedPostgresError {
+    /// There is nothing to run.
+    #[error(
+        "no Postgres {0}found: install it (Debian and Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; \
+         macOS: brew install postgresql@17), or set DATABASE_URL to a server that runs already"
+    )]
+    NoBinaries(String),
+    /// Another process works in the data directory.
+    #[error("another switchboard runs in {0}: stop it, or set SWITCHBOARD_DATA_DIR to another directory")]
+    InUse(PathBuf),
+    /// Postgres refuses to run as root, and nobody else could be found to run it.
+    #[error(
+        "Postgres doesn't run as root, and {0}: run switchboard as another user, or set DATABASE_URL to a server that runs already"
+    )]
+    Root(&'static str),
+    /// The file system is in the way.
+    #[error("can't {attempted} {path}")]
+    Files {
+        /// What was being done.
+        attempted: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A program of Postgres failed.
+    #[error("{program} failed: {output}")]
+    Program {
+        /// Which one.
+        program: &'static str,
+        /// What it said.
+        output: String,
+    },
+    /// Postgres started and didn't become ready.
+    #[error("Postgres didn't get ready; its log ends with:\n{0}")]
+    NotReady(String),
+    /// Postgres is ready, and the database can't be made.
+    #[error("the database can't be made")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A private Postgres that runs.
+pub struct ManagedPostgres {
+    supervisor: Supervisor,
+    socket_dir: PathBuf,
+    /// Held for as long as the server runs.
+    _lock: File,
+}
+
+impl ManagedPostgres {
+    /// Starts the cluster in `data_dir`, which is made first if there is none, and the database in it.
+    ///
+    /// # Errors
+    /// When there are no binaries, when they are of another major version than the cluster, when another process works in the
+    /// directory, or when Postgres itself fails.
+    pub async fn start(data_dir: &Path) -> Result<Self, ManagedPostgresError> {
+        fs::create_dir_all(data_dir).map_err(files("make", data_dir))?;
+        let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
+        let lock = lock(&data_dir)?;
+        let cluster = Cluster::in_dir(&data_dir)?;
+        let binaries = Binaries::find(cluster.major_version()?.as_deref())?;
+        let identity = Identity::choose(&data_dir)?;
+        let (supervisor, socket_dir) = tokio::task::spawn_blocking(move || {
+            cluster.ensure(&binaries, &identity)?;
+            let socket_dir = cluster.socket_dir().to_owned();
+            Ok::<_, ManagedPostgresError>((Supervisor::start(cluster, binaries, identity)?, socket_dir))
+        })
+        .await
+        .map_err(|error| ManagedPostgresError::NotReady(error.to_string()))??;
+        let postgres = Self { supervisor, socket_dir, _lock: lock };
+        postgres.ensure_database("switchboard").await?;
+        Ok(postgres)
+    }
+
+    /// How to connect to one of its databases.
+    #[must_use]
+    pub fn connect_options(&self, database: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass().socket(&self.socket_dir).username(USER).database(database)
+    }
+
+    /// Process id of the Postgres server.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.supervisor.process_id()
+    }
+
+    /// Stops the server: open transactions are rolled back, everything committed is kept.
+    pub async fn stop(self) {
+        let stopped = tokio::task::spawn_blocking(move || self.supervisor.stop()).await;
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "Postgres could not be stopped in order");
+        }
+    }
+
+    async fn ensure_database(&self, name: &str) -> Result<(), ManagedPostgresError> {
+        let mut connection = PgConnection::connect_with(&self.connect_options("postgres")).await?;
+        let exists =
+            sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS "exists!""#, name)
+                .fetch_one(&mut connection)
+                .await?;
+        if !exists {
+            sqlx::query("CREATE DATABASE switchboard").execute(&mut connection).await?;
+        }
+        Ok(connection.close().await?)
+    }
+}
+
+/// Takes the data directory for this process. The operating system gives it back when the process ends, however it ends.
+fn lock(data_dir: &Path) -> Result<File, ManagedPostgresError> {
+    let path = data_dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(files("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ManagedPostgresError::InUse(data_dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(files("lock", &path)(error)),
+    }
+}
+
+/// For `map_err`: this couldn't be done to that path.
+fn files(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ManagedPostgresError {
+    move |source| ManagedPostgresError::Files { attempted, path: path.to_owned(), source }
+}

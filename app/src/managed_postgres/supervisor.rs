@@ -1,0 +1,231 @@
+//! Keeps Postgres running: starts it, waits until it is ready, starts it again when it dies, and stops it.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::binaries::Binaries;
+use super::cluster::Cluster;
+use super::identity::Identity;
+use super::{ManagedPostgresError, files};
+
+/// How long Postgres may take to become ready. After a crash it has to go through its write-ahead log first.
+const START_PATIENCE: Duration = Duration::from_mins(2);
+/// How long Postgres may take to stop before it is told more firmly.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+const RESTART_PAUSE: Duration = Duration::from_millis(250);
+
+/// Postgres under supervision.
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    process_id: AtomicU32,
+    is_stopping: AtomicBool,
+}
+
+/// What it takes to start Postgres.
+struct Server {
+    cluster: Cluster,
+    binaries: Binaries,
+    identity: Identity,
+    shared: Arc<Shared>,
+}
+
+impl Supervisor {
+    /// Starts Postgres and waits until it is ready.
+    pub(super) fn start(
+        cluster: Cluster,
+        binaries: Binaries,
+        identity: Identity,
+    ) -> Result<Self, ManagedPostgresError> {
+        let shared = Arc::new(Shared { process_id: AtomicU32::new(0), is_stopping: AtomicBool::new(false) });
+        let server = Server { cluster, binaries, identity, shared: shared.clone() };
+        let (tell, told) = mpsc::channel();
+        // A thread of its own, which lives as long as we do: a child that is to die with its parent dies with the thread that
+        // started it.
+        let thread = thread::Builder::new()
+            .name("postgres".to_owned())
+            .spawn(move || server.supervise(&tell))
+            .map_err(files("start a thread for", std::path::Path::new("postgres")))?;
+        let ready =
+            told.recv().unwrap_or_else(|_| Err(ManagedPostgresError::NotReady("its thread is gone".to_owned())));
+        ready.map(|()| Self { shared, thread: Some(thread) })
+    }
+
+    /// Process id of the server.
+    pub(super) fn process_id(&self) -> u32 {
+        self.shared.process_id.load(Ordering::Acquire)
+    }
+
+    /// Stops Postgres and waits until it is gone.
+    pub(super) fn stop(mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn tell_to_stop(&self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+        signal(self.process_id(), "INT");
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.tell_to_stop();
+        }
+    }
+}
+
+impl Server {
+    fn supervise(&self, tell: &mpsc::Sender<Result<(), ManagedPostgresError>>) {
+        let mut child = match self.start() {
+            Ok(child) => child,
+            Err(error) => return drop(tell.send(Err(error))),
+        };
+        let _ = tell.send(Ok(()));
+        loop {
+            self.wait(&mut child);
+            if self.is_stopping() {
+                return;
+            }
+            tracing::error!("Postgres has died and is started again");
+            child = loop {
+                thread::sleep(RESTART_PAUSE);
+                if self.is_stopping() {
+                    return;
+                }
+                match self.start() {
+                    Ok(child) => break child,
+                    Err(error) => tracing::error!(%error, "Postgres can't be started again"),
+                }
+            };
+        }
+    }
+
+    /// Waits until the child is gone. One that takes too long to stop is stopped at once, which costs it a recovery next time.
+    fn wait(&self, child: &mut Child) {
+        let mut told = None;
+        loop {
+            match child.try_wait() {
+                Ok(Some(_)) | Err(_) => return,
+                Ok(None) => {}
+            }
+            if self.is_stopping() {
+                let since = *told.get_or_insert_with(now);
+                if since.elapsed() > STOP_PATIENCE {
+                    signal(child.id(), "QUIT");
+                    told = Some(now());
+                }
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn start(&self) -> Result<Child, ManagedPostgresError> {
+        self.wait_for_predecessor();
+        let mut child = self.spawn()?;
+        self.shared.process_id.store(child.id(), Ordering::Release);
+        let began = now();
+        while !self.is_ready(child.id()) {
+            let has_ended = matches!(child.try_wait(), Ok(Some(_)) | Err(_));
+            if has_ended || began.elapsed() > START_PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(ManagedPostgresError::NotReady(self.cluster.end_of_log()));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(child)
+    }
+
+    fn spawn(&self) -> Result<Child, ManagedPostgresError> {
+        let log = self.cluster.new_log()?;
+        let mut socket = std::ffi::OsString::from("unix_socket_directories=");
+        socket.push(self.cluster.socket_dir());
+        let mut command = self.identity.command(&self.binaries.program("postgres"));
+        command.arg("-D").arg(self.cluster.dir()).arg("-c").arg(socket);
+        for setting in [
+            "listen_addresses=",
+            "unix_socket_permissions=0700",
+            "fsync=on",
+            "max_connections=100",
+            // Errors go to the client, with what they are about; a log for operators is no place for personal data.
+            "log_min_messages=log",
+            "log_error_verbosity=terse",
+            "log_checkpoints=off",
+        ] {
+            command.args(["-c", setting]);
+        }
+        command
+            .current_dir("/")
+            // A Ctrl-C at the terminal is meant for us: we stop Postgres when we are done with it.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(files("run postgres for", self.cluster.dir()))
+    }
+
+    /// Whether the server with this process id takes connections.
+    fn is_ready(&self, process_id: u32) -> bool {
+        let Some(pid_file) = self.pid_file() else { return false };
+        let mut lines = pid_file.lines();
+        lines.next() == Some(process_id.to_string().as_str())
+            && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+    }
+
+    fn pid_file(&self) -> Option<String> {
+        fs::read_to_string(self.cluster.dir().join("postmaster.pid")).ok()
+    }
+
+    /// A Postgres that an earlier process has left behind, because it was killed a moment ago, is shutting down: it is told so
+    /// once more, and waited for.
+    fn wait_for_predecessor(&self) {
+        let began = now();
+        let mut told = false;
+        while let Some(process_id) = self.pid_file().and_then(|file| file.lines().next()?.parse().ok()) {
+            if !is_postgres(process_id) || began.elapsed() > STOP_PATIENCE {
+                return;
+            }
+            if !told {
+                tracing::info!(process_id, "waiting for the Postgres of an earlier process to stop");
+                signal(process_id, "INT");
+                told = true;
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.is_stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Whether this is a process that runs Postgres, as far as the system tells.
+fn is_postgres(process_id: u32) -> bool {
+    let output = Command::new("ps").args(["-o", "comm=", "-p", &process_id.to_string()]).output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("postgres"))
+}
+
+fn signal(process_id: u32, name: &str) {
+    if process_id > 0 {
+        let _ = Command::new("kill").args(["-s", name, &process_id.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time that a process takes, not a time that anything is decided by")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,210 @@
+//! Puts everything together, serves until told to stop, and takes everything apart again in the right order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{AllowedOrigins, Api, Realtime, Tokens};
+use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
+use domain::{EmailAddress, Password};
+use event_store::postgres::PostgresStore;
+use event_store::{EventStore, StoreError};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use projections::messaging::{Messaging, MessagingQueries};
+use projections::people::{People, PeopleQueries};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::database::{Database, DatabaseError};
+use crate::keys::{self, KeyError, MasterKey};
+use crate::lookups::ReadModelLookups;
+use crate::passwords::SlowHashes;
+use crate::settings::Settings;
+use crate::system::System;
+use crate::{demo, system};
+
+/// How long requests that have been accepted may take to finish once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How often logins that were reserved for nobody are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
+
+/// Why the server can't start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("the data directory {path} can't be made")]
+    DataDir { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the first super admin can't be made: SWITCHBOARD_ADMIN_{0}")]
+    Admin(String),
+    #[error("the first accounts can't be made")]
+    FirstAccounts(#[source] commands::Error),
+    #[error("can't listen on {address}")]
+    Listen { address: String, source: std::io::Error },
+    #[error("the server failed")]
+    Server(#[source] std::io::Error),
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
+    std::fs::create_dir_all(&settings.data_dir)
+        .map_err(|source| ServeError::DataDir { path: settings.data_dir.display().to_string(), source })?;
+    let first_admin = first_admin(&settings)?;
+    // Taken before anything is started: the likeliest mistake is a second server on the same port.
+    let acceptor = TcpListener::bind(settings.listen)
+        .into_acceptor()
+        .await
+        .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
+    let database = Database::open(&settings).await?;
+    let outcome = serve_on(acceptor, &settings, &database, first_admin).await;
+    database.close().await;
+    outcome
+}
+
+async fn serve_on(
+    acceptor: impl Acceptor + 'static,
+    settings: &Settings,
+    database: &Database,
+    first_admin: FirstAdmin,
+) -> Result<(), ServeError> {
+    let pool = database.pool.clone();
+    let master_key = MasterKey::load(settings.master_key.as_deref(), &settings.data_dir)?;
+    let keys = keys::load(&pool, &master_key).await?;
+    let postgres_store = Arc::new(PostgresStore::open(pool.clone()).await?);
+    let store: Arc<dyn EventStore> = postgres_store.clone();
+    // What is remembered of streams, and what is delivered, begins here: before anything is read.
+    let head = store.head().await?;
+
+    let mut background = JoinSet::new();
+    let foundations = projections::Foundations { store: store.clone(), pool: pool.clone() };
+    let (people_checkpoint, people) = projections::run::<People>(foundations.clone());
+    let (messaging_checkpoint, messaging) = projections::run::<Messaging>(foundations);
+    background.spawn(people);
+    background.spawn(messaging);
+
+    let clock: Arc<dyn Clock> = Arc::new(System);
+    let ids: Arc<dyn Ids> = Arc::new(System);
+    let people_queries = PeopleQueries::new(pool.clone());
+    let commands = Arc::new(Commands::new(Foundations {
+        store: store.clone(),
+        lookups: Arc::new(ReadModelLookups(people_queries.clone())),
+        passwords: Arc::new(SlowHashes::new()),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        keyed_hash: keys.keyed_hash,
+    }));
+    background.spawn({
+        let commands = commands.clone();
+        async move { commands.follow_log(head).await }
+    });
+    background.spawn(sweep(commands.clone()));
+
+    make_first_admin(&commands, first_admin).await?;
+    let mut allowed_origins = AllowedOrigins::parse(&settings.allowed_origins);
+    if settings.demo {
+        allowed_origins = allowed_origins.and_localhost();
+        demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
+    }
+
+    let api = Arc::new(Api {
+        commands,
+        people: (people_queries, people_checkpoint),
+        messaging: (MessagingQueries::new(pool), messaging_checkpoint),
+        store,
+        tokens: Tokens::new(&keys.signing),
+        clock,
+        ids,
+        allowed_origins,
+        metrics: metrics_recorder(),
+    });
+    let realtime = Arc::new(Realtime::new(api.clone()));
+    background.spawn({
+        let realtime = realtime.clone();
+        async move { realtime.deliver(head).await }
+    });
+
+    println!("Switchboard is at http://{}, its API explorer at http://{0}/docs", settings.listen);
+    let stop = async {
+        told_to_stop().await;
+        tracing::info!("stopping: finishing what was accepted");
+        realtime.close().await;
+    };
+    let served = Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(api::server(&api, &realtime), stop, Some(DRAIN))
+        .await
+        .map_err(ServeError::Server);
+    postgres_store.shut_down().await;
+    background.shutdown().await;
+    served
+}
+
+/// Until SIGINT or SIGTERM.
+async fn told_to_stop() {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(error) => {
+            tracing::warn!(%error, "a signal can't be listened to");
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}
+
+/// Releases logins that were reserved for somebody who was never created.
+async fn sweep(commands: Arc<Commands>) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        match commands.release_unfinished_logins().await {
+            Ok(0) => {}
+            Ok(released) => tracing::info!(released, "logins that were reserved for nobody are free again"),
+            Err(error) => tracing::warn!(%error, "logins that were reserved for nobody can't be looked for"),
+        }
+    }
+}
+
+struct FirstAdmin {
+    account: FirstSuperAdmin,
+    /// The password, if it was made up here.
+    made_up: Option<String>,
+}
+
+fn first_admin(settings: &Settings) -> Result<FirstAdmin, ServeError> {
+    let email = settings.admin_email.as_deref().unwrap_or(DEFAULT_ADMIN_EMAIL);
+    let made_up = settings.admin_password.is_none().then(|| system::hex(&system::random()[..10]));
+    let password = settings.admin_password.as_deref().or(made_up.as_deref()).unwrap_or_default();
+    let account = FirstSuperAdmin {
+        email: EmailAddress::parse(email).map_err(|invalid| ServeError::Admin(format!("EMAIL {}", invalid.reason)))?,
+        password: Password::parse(password)
+            .map_err(|invalid| ServeError::Admin(format!("PASSWORD {}", invalid.reason)))?,
+    };
+    Ok(FirstAdmin { account, made_up })
+}
+
+async fn make_first_admin(commands: &Commands, first: FirstAdmin) -> Result<(), ServeError> {
+    let email = first.account.email.as_str().to_owned();
+    let is_new = commands.ensure_first_super_admin(first.account).await.map_err(ServeError::FirstAccounts)?;
+    if let (true, Some(password)) = (is_new, first.made_up) {
+        // On standard output and not in the log, and never again.
+        println!("\nThe first super admin is {email} with the password {password}: keep it, it isn't shown again.\n");
+    }
+    Ok(())
+}
+
+/// Where figures are collected. There is one for the process.
+fn metrics_recorder() -> metrics_exporter_prometheus::PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    drop(metrics::set_global_recorder(recorder));
+    handle
+}

@@ -1,0 +1,86 @@
+//! Settings: each is a flag and an environment variable. Durations are like `45s` or `5m`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A messenger backend that a business hosts itself.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server (what happens without a command too)
+    Serve,
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Clone, Args)]
+pub(crate) struct Settings {
+    /// Address to listen on
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8080", global = true)]
+    pub(crate) listen: SocketAddr,
+
+    /// Postgres 15 or later, for the log and the read models. Without it, a private one is run in the data directory
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub(crate) database_url: Option<String>,
+
+    /// Directory of the private Postgres and of the master key
+    #[arg(long, env = "SWITCHBOARD_DATA_DIR", default_value = "./data", global = true)]
+    pub(crate) data_dir: PathBuf,
+
+    /// Email of the first super admin, who is made when there is none
+    #[arg(long, env = "SWITCHBOARD_ADMIN_EMAIL", global = true)]
+    pub(crate) admin_email: Option<String>,
+
+    /// Password of the first super admin; without it one is made up and printed once
+    #[arg(long, env = "SWITCHBOARD_ADMIN_PASSWORD", hide_env_values = true, global = true)]
+    pub(crate) admin_password: Option<String>,
+
+    /// Web pages that may use the server besides its own, like `https://app.example.com`; comma-separated, `*` for all
+    #[arg(long, env = "SWITCHBOARD_ALLOWED_ORIGINS", default_value = "", global = true)]
+    pub(crate) allowed_origins: String,
+
+    /// 64 hexadecimal digits that seal the keys in the database; every node needs the same. Without it, a key is made up and
+    /// kept in the data directory
+    #[arg(long, env = "SWITCHBOARD_MASTER_KEY", hide_env_values = true, global = true)]
+    pub(crate) master_key: Option<String>,
+
+    /// Make a demo business with people to try things with, and print their logins
+    #[arg(long, global = true)]
+    pub(crate) demo: bool,
+
+    /// How log lines look
+    #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", default_value = "human", global = true)]
+    pub(crate) log_format: LogFormat,
+
+    /// Which log lines there are, like `info` or `info,api=debug`
+    #[arg(long, env = "SWITCHBOARD_LOG", default_value = "info", global = true)]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Human,
+    /// For machines
+    Json,
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("listen", &self.listen)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
