@@ -38,12 +38,11 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the operator's database, or starts our own, and brings it up to date.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, DatabaseError> {
-        let (options, managed) = match &settings.database_url {
-            Some(url) => (url.parse().map_err(DatabaseError::Url)?, None),
-            None => {
-                let managed = ManagedPostgres::start(&settings.data_dir).await?;
-                (managed.connect_options("switchboard"), Some(managed))
-            }
+        let (options, managed) = if let Some(url) = &settings.database_url {
+            (url.parse().map_err(DatabaseError::Url)?, None)
+        } else {
+            let managed = ManagedPostgres::start(&settings.data_dir, settings.postgres_bin.as_deref()).await?;
+            (managed.connect_options("switchboard"), Some(managed))
         };
         let pool = connect(options).await?;
         let version: u32 = sqlx::query_scalar!(r#"SELECT current_setting('server_version_num')::int AS "version!""#)

@@ -1,5 +1,7 @@
 //! Log lines, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
@@ -7,9 +9,12 @@ use crate::settings::{LogFormat, Settings};
 /// Starts logging. Does nothing when it has been started.
 pub(crate) fn start(settings: &Settings) {
     // A library that logs whole statements or requests would log personal data with them.
-    let filter = format!("{},sqlx=error,socketioxide=error,engineioxide=error", settings.log);
+    let filter = format!("{},sqlx=error,poem=warn,socketioxide=error,engineioxide=error", settings.log);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let _ = match settings.log_format {
         LogFormat::Human => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -73,17 +73,18 @@ pub struct ManagedPostgres {
 }
 
 impl ManagedPostgres {
-    /// Starts the cluster in `data_dir`, which is made first if there is none, and the database in it.
+    /// Starts the cluster in `data_dir`, which is made first if there is none, and the database in it. The programs of Postgres
+    /// are looked for in `bin_dir`, or without it wherever they usually are.
     ///
     /// # Errors
     /// When there are no binaries, when they are of another major version than the cluster, when another process works in the
     /// directory, or when Postgres itself fails.
-    pub async fn start(data_dir: &Path) -> Result<Self, ManagedPostgresError> {
+    pub async fn start(data_dir: &Path, bin_dir: Option<&Path>) -> Result<Self, ManagedPostgresError> {
         fs::create_dir_all(data_dir).map_err(files("make", data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
         let lock = lock(&data_dir)?;
         let cluster = Cluster::in_dir(&data_dir)?;
-        let binaries = Binaries::find(cluster.major_version()?.as_deref())?;
+        let binaries = Binaries::find(bin_dir, cluster.major_version()?.as_deref())?;
         let identity = Identity::choose(&data_dir)?;
         let (supervisor, socket_dir) = tokio::task::spawn_blocking(move || {
             cluster.ensure(&binaries, &identity)?;

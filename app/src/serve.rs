@@ -129,7 +129,9 @@ async fn serve_on(
         async move { realtime.deliver(head).await }
     });
 
-    println!("Switchboard is at http://{}, its API explorer at http://{0}/docs", settings.listen);
+    for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
+        println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
+    }
     let stop = async {
         told_to_stop().await;
         tracing::info!("stopping: finishing what was accepted");

@@ -37,6 +37,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_DATA_DIR", default_value = "./data", global = true)]
     pub(crate) data_dir: PathBuf,
 
+    /// Directory of the programs of Postgres; by default they are looked for on the PATH and in the usual places
+    #[arg(long, env = "SWITCHBOARD_POSTGRES_BIN", global = true)]
+    pub(crate) postgres_bin: Option<PathBuf>,
+
     /// Email of the first super admin, who is made when there is none
     #[arg(long, env = "SWITCHBOARD_ADMIN_EMAIL", global = true)]
     pub(crate) admin_email: Option<String>,

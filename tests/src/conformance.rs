@@ -7,6 +7,7 @@ mod memory {
     use event_store::EventStore;
     use event_store::conformance::Harness;
     use event_store::memory::MemoryStore;
+    use time::OffsetDateTime;
 
     struct Memory(MemoryStore);
 
@@ -20,7 +21,7 @@ mod memory {
         async fn interrupt(&self) {}
     }
 
-    event_store::conformance_suite!(async { Memory(MemoryStore::new(time::OffsetDateTime::now_utc)) });
+    event_store::conformance_suite!(async { Memory(MemoryStore::new(OffsetDateTime::now_utc)) });
 }
 
 mod postgres {
@@ -32,12 +33,17 @@ mod postgres {
     use event_store::postgres::PostgresStore;
     use sqlx::PgPool;
 
-    struct Postgres(PgPool);
+    use crate::support::Database;
+
+    struct Postgres {
+        pool: PgPool,
+        _database: Database,
+    }
 
     #[async_trait]
     impl Harness for Postgres {
         async fn node(&self) -> Arc<dyn EventStore> {
-            Arc::new(PostgresStore::open(self.0.clone()).await.unwrap())
+            Arc::new(PostgresStore::open(self.pool.clone()).await.unwrap())
         }
 
         async fn interrupt(&self) {
@@ -45,19 +51,15 @@ mod postgres {
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()",
             )
-            .execute(&self.0)
+            .execute(&self.pool)
             .await
             .unwrap();
         }
     }
 
     async fn fresh() -> Postgres {
-        let admin = PgPool::connect("postgres://root@localhost/postgres").await.unwrap();
-        let name = format!("t_{}", uuid::Uuid::now_v7().simple());
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
-        let pool = PgPool::connect(&format!("postgres://root@localhost/{name}")).await.unwrap();
-        sqlx::migrate!("../migrations").run(&pool).await.unwrap();
-        Postgres(pool)
+        let database = Database::create().await;
+        Postgres { pool: database.pool().await, _database: database }
     }
 
     event_store::conformance_suite!(fresh());

@@ -16,8 +16,9 @@ pub(super) struct Binaries {
 
 impl Binaries {
     /// The newest installation that there is, or the one of the given major version, which a cluster was made with.
-    pub(super) fn find(major_version: Option<&str>) -> Result<Self, ManagedPostgresError> {
-        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::in_dir).collect();
+    pub(super) fn find(only_in: Option<&Path>, major_version: Option<&str>) -> Result<Self, ManagedPostgresError> {
+        let candidates = only_in.map_or_else(candidates, |dir| vec![dir.to_owned()]);
+        let mut found: Vec<Self> = candidates.iter().filter_map(|dir| Self::in_dir(dir)).collect();
         found.sort_by_key(|binaries| std::cmp::Reverse(binaries.major_version));
         match major_version {
             None => {
@@ -42,7 +43,7 @@ impl Binaries {
         self.dir.join(name)
     }
 
-    fn in_dir(dir: PathBuf) -> Option<Self> {
+    fn in_dir(dir: &Path) -> Option<Self> {
         // A link in a directory of links: the other programs are beside the program itself.
         let postgres = dir.join("postgres").canonicalize().ok()?;
         let dir = postgres.parent()?.to_owned();
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_version_that_is_not_installed_is_asked_for_by_name() {
-        let error = Binaries::find(Some("9")).unwrap_err().to_string();
+        let error = Binaries::find(None, Some("9")).unwrap_err().to_string();
         assert!(error.contains("no Postgres 9 (which the data directory was made with"), "{error}");
     }
 }

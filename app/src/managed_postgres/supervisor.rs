@@ -122,10 +122,10 @@ impl Server {
                 Ok(None) => {}
             }
             if self.is_stopping() {
-                let since = *told.get_or_insert_with(now);
+                let since = *told.get_or_insert_with(Instant::now);
                 if since.elapsed() > STOP_PATIENCE {
                     signal(child.id(), "QUIT");
-                    told = Some(now());
+                    told = Some(Instant::now());
                 }
             }
             thread::sleep(POLL);
@@ -136,7 +136,7 @@ impl Server {
         self.wait_for_predecessor();
         let mut child = self.spawn()?;
         self.shared.process_id.store(child.id(), Ordering::Release);
-        let began = now();
+        let began = Instant::now();
         while !self.is_ready(child.id()) {
             let has_ended = matches!(child.try_wait(), Ok(Some(_)) | Err(_));
             if has_ended || began.elapsed() > START_PATIENCE {
@@ -193,7 +193,7 @@ impl Server {
     /// A Postgres that an earlier process has left behind, because it was killed a moment ago, is shutting down: it is told so
     /// once more, and waited for.
     fn wait_for_predecessor(&self) {
-        let began = now();
+        let began = Instant::now();
         let mut told = false;
         while let Some(process_id) = self.pid_file().and_then(|file| file.lines().next()?.parse().ok()) {
             if !is_postgres(process_id) || began.elapsed() > STOP_PATIENCE {
@@ -223,9 +223,4 @@ fn signal(process_id: u32, name: &str) {
     if process_id > 0 {
         let _ = Command::new("kill").args(["-s", name, &process_id.to_string()]).stderr(Stdio::null()).status();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time that a process takes, not a time that anything is decided by")]
-fn now() -> Instant {
-    Instant::now()
 }

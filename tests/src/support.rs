@@ -1,0 +1,24 @@
+//! What tests are made of: a database each, the server, and people who use it.
+
+mod database;
+mod people;
+mod requirements;
+mod server;
+mod socket;
+
+pub(crate) use database::Database;
+pub(crate) use people::{Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error};
+pub(crate) use requirements::{Requirement, is_installed};
+pub(crate) use server::{ADMIN, Server, Settings, command};
+pub(crate) use socket::{Socket, Transports};
+
+use std::time::Duration;
+
+/// How long to wait for something that is going to happen. Long, since machines are slow at times: nothing is waited for in vain
+/// where tests pass.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whether the large sizes are wanted (`SWITCHBOARD_TEST_SCALE=full`).
+pub(crate) fn full_scale() -> bool {
+    std::env::var("SWITCHBOARD_TEST_SCALE").as_deref() == Ok("full")
+}

@@ -1,0 +1,223 @@
+//! People who use the server, over plain HTTP.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::server::ADMIN;
+use super::{Database, Server};
+
+/// A database, a server on it, and its super admin.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) admin: Person,
+    // Dropped last.
+    pub(crate) database: Database,
+}
+
+/// A tenant.
+#[derive(Clone)]
+pub(crate) struct Business {
+    pub(crate) id: String,
+}
+
+/// Somebody who has logged in.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) url: String,
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) token: String,
+    pub(crate) business: Business,
+    pub(crate) http: Client,
+}
+
+/// What the server answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// Everybody's password.
+pub(crate) const PASSWORD: &str = "hunter2 hunter2";
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let database = Database::create().await;
+        let server = Server::start(&database).await;
+        Self::around(database, server).await
+    }
+
+    pub(crate) async fn around(database: Database, server: Server) -> Self {
+        let admin = Person::log_in_as_admin(&server.url, ADMIN.0, ADMIN.1).await;
+        Self { server, admin, database }
+    }
+
+    /// Registers a business.
+    pub(crate) async fn business(&self, name: &str) -> Business {
+        let answer = self.admin.post("/api/admin/businesses", json!({"name": name})).await.expect(201);
+        Business { id: answer.body["business"]["id"].as_str().unwrap().to_owned() }
+    }
+
+    /// Creates somebody, who isn't logged in yet. Returns the id.
+    pub(crate) async fn create(&self, business: &Business, name: &str, role: &str) -> String {
+        let body = json!({
+            "email": format!("{}@example.com", name.to_lowercase()), "name": name, "password": PASSWORD, "role": role,
+            "businessId": business.id,
+        });
+        let answer = self.admin.post("/api/admin/users", body).await.expect(201);
+        answer.body["user"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates somebody, and logs them in at the messenger.
+    pub(crate) async fn person(&self, business: &Business, name: &str) -> Person {
+        self.create(business, name, "BUSINESS_USER").await;
+        self.log_in(business, name).await
+    }
+
+    pub(crate) async fn log_in(&self, business: &Business, name: &str) -> Person {
+        Person::log_in(&self.server.url, business, &format!("{}@example.com", name.to_lowercase()), PASSWORD).await
+    }
+
+    /// How many events there are of a type.
+    pub(crate) async fn events(&self, event_type: &str) -> i64 {
+        let pool = self.database.pool().await;
+        let count = sqlx::query_scalar("SELECT count(*) FROM log WHERE event_type = $1").bind(event_type);
+        let count = count.fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        count
+    }
+
+    /// How many events there are.
+    pub(crate) async fn all_events(&self) -> i64 {
+        let pool = self.database.pool().await;
+        let count = sqlx::query_scalar("SELECT count(*) FROM log").fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        count
+    }
+
+    /// Ends the server as a power cut would, and starts another one.
+    pub(crate) async fn kill_and_restart(self) -> Self {
+        self.server.kill();
+        let server = Server::start(&self.database).await;
+        Self::around(self.database, server).await
+    }
+}
+
+impl Person {
+    pub(crate) async fn log_in(url: &str, business: &Business, email: &str, password: &str) -> Self {
+        let body = json!({"email": email, "password": password, "businessId": business.id});
+        let answer = anonymous(url, Method::POST, "/api/messenger/auth/login", Some(body)).await.expect(200);
+        Self::of(url, email, &answer)
+    }
+
+    pub(crate) async fn log_in_as_admin(url: &str, email: &str, password: &str) -> Self {
+        let body = json!({"email": email, "password": password});
+        let answer = anonymous(url, Method::POST, "/api/admin/auth/login", Some(body)).await.expect(200);
+        Self::of(url, email, &answer)
+    }
+
+    fn of(url: &str, email: &str, answer: &Answer) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            url: url.to_owned(),
+            id: text(&answer.body["user"]["id"]),
+            email: email.to_owned(),
+            token: text(&answer.body["token"]),
+            business: Business { id: text(&answer.body["user"]["businessId"]) },
+            http: Client::new(),
+        }
+    }
+
+    /// The same person, at another server.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), http: Client::new(), ..self.clone() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, None, &[]).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::POST, path, Some(body), &[]).await
+    }
+
+    /// Sends a text. The answer, whatever it is.
+    pub(crate) async fn send_text(&self, to: &Self, content: &str) -> Answer {
+        self.post("/api/messenger/messages", json!({"recipientId": to.id, "content": content, "type": "text"})).await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        self.try_request(method, path, body, headers).await.unwrap()
+    }
+
+    pub(crate) async fn try_request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Answer::of(request.send().await?).await
+    }
+}
+
+impl Answer {
+    pub(crate) async fn of(response: reqwest::Response) -> reqwest::Result<Self> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await?;
+        Ok(Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    /// The answer, if it has this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self
+    }
+
+    /// The message of the standard error, which this must be, with this status and code.
+    #[track_caller]
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert_is_standard_error(&self.body, status, code)
+    }
+}
+
+/// Checks that this is the standard error, with nothing in it besides; returns its message.
+#[track_caller]
+pub(crate) fn assert_is_standard_error(body: &Value, status: u16, code: &str) -> String {
+    let mut keys: Vec<&String> =
+        body.as_object().unwrap_or_else(|| panic!("not the standard error: {body}")).keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["error", "errorCode", "statusCode", "success"], "{body}");
+    assert_eq!(body["success"], false, "{body}");
+    assert_eq!(body["errorCode"], code, "{body}");
+    assert_eq!(body["statusCode"], status, "{body}");
+    let error = body["error"].as_str().unwrap();
+    assert!(!error.is_empty());
+    error.to_owned()
+}
+
+/// A request of nobody in particular.
+pub(crate) async fn anonymous(url: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+    let mut request = Client::new().request(method, format!("{url}{path}"));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    Answer::of(request.send().await.unwrap()).await.unwrap()
+}

@@ -1,0 +1,51 @@
+//! What a machine may lack.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Something that a test needs and Rust doesn't bring along.
+#[derive(Clone, Copy)]
+pub(crate) enum Requirement {
+    /// The official Socket.IO client, and Node to run it.
+    SocketIoClient,
+}
+
+impl Requirement {
+    fn is_there(self) -> bool {
+        match self {
+            Self::SocketIoClient => runs("node") && Path::new(JS_DIR).join("node_modules/socket.io-client").is_dir(),
+        }
+    }
+
+    fn how_to_install(self) -> &'static str {
+        match self {
+            Self::SocketIoClient => {
+                "the official Socket.IO client: install Node.js 20 (Debian: apt install nodejs npm), then run \
+                 `npm ci --prefix tests/js`"
+            }
+        }
+    }
+}
+
+/// Where the JavaScript of the tests is.
+pub(crate) const JS_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
+
+/// Whether a test can run. When it can't, says so where everybody sees it; where everything is meant to be installed
+/// (`SWITCHBOARD_TEST_SKIP=never`), that is a failure.
+pub(crate) fn is_installed(requirement: Requirement) -> bool {
+    let is_there = requirement.is_there();
+    if !is_there {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let message = format!("NOT RUN: {test} needs {}\n", requirement.how_to_install());
+        assert!(std::env::var("SWITCHBOARD_TEST_SKIP").as_deref() != Ok("never"), "{message}");
+        // Not `eprintln!`, which the test runner keeps to itself when a test passes.
+        let _ = std::io::stderr().write_all(message.as_bytes());
+    }
+    is_there
+}
+
+fn runs(program: &str) -> bool {
+    let quiet = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
