@@ -10,6 +10,7 @@ mod body_limit;
 mod error;
 mod freshness;
 mod health;
+mod json_body;
 mod messenger;
 mod openapi;
 mod origin;

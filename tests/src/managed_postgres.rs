@@ -179,7 +179,7 @@ async fn settings_that_make_no_sense_are_named() {
         ("SWITCHBOARD_ADMIN_EMAIL", "nobody", "SWITCHBOARD_ADMIN_EMAIL"),
         ("SWITCHBOARD_ADMIN_PASSWORD", "short", "SWITCHBOARD_ADMIN_PASSWORD"),
         ("SWITCHBOARD_MASTER_KEY", "short", "SWITCHBOARD_MASTER_KEY"),
-        ("SWITCHBOARD_LISTEN", "nowhere", "SWITCHBOARD_LISTEN"),
+        ("SWITCHBOARD_LISTEN", "nowhere", "--listen"),
     ] {
         let mut settings = settings(&dir.path().join("data"));
         settings.env.push((name, value.to_owned()));

@@ -89,7 +89,7 @@ async fn the_log_holds_no_secret_and_no_personal_data() {
         lines = world.server.lines();
     }
     let lines: Vec<String> = lines.into_iter().filter(|line| line.starts_with('{')).collect();
-    assert!(lines.len() > 20, "the log is loud: {lines:?}");
+    assert!(lines.len() > 5, "the log is loud: {lines:?}");
     let secrets = [
         ADMIN.0,
         ADMIN.1,

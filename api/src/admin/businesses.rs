@@ -5,15 +5,16 @@ use std::sync::Arc;
 use domain::{BusinessId, BusinessName, Role, Timestamp};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use projections::people::BusinessRow;
+use serde::Deserialize;
 
 use super::page_request;
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::error::ApiError;
+use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 use crate::responses::{Created, Found};
 
@@ -77,8 +78,9 @@ impl Example for Businesses {
 }
 
 /// A business to be registered, or its new name
-#[derive(Object)]
+#[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NamedBusiness {
     /// 1 to 200 characters
     name: String,
@@ -131,7 +133,7 @@ impl BusinessesApi {
         &self,
         api: Data<&Arc<Api>>,
         token: AdminToken,
-        body: Json<NamedBusiness>,
+        body: JsonBody<NamedBusiness>,
     ) -> Result<Created<OneBusiness>, ApiError> {
         let name = BusinessName::parse(&body.0.name)?;
         let done = api.commands.register_business(&token.request(&api), name).await?;
@@ -202,7 +204,7 @@ impl BusinessesApi {
         api: Data<&Arc<Api>>,
         token: AdminToken,
         id: Path<String>,
-        body: Json<NamedBusiness>,
+        body: JsonBody<NamedBusiness>,
     ) -> Result<Found<OneBusiness>, ApiError> {
         let request = manager(&api, &token)?;
         let name = BusinessName::parse(&body.0.name)?;

@@ -5,20 +5,22 @@ use std::sync::Arc;
 use domain::EmailAddress;
 use domain::session::Audience;
 use poem::web::Data;
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use serde::Deserialize;
 
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 use crate::responses::Found;
 
 pub(crate) struct AdminLoginApi;
 
 /// Who wants to log in
-#[derive(Object)]
+#[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AdminLogin {
     email: String,
     password: String,
@@ -80,7 +82,7 @@ impl AdminLoginApi {
     ///
     /// For every role but `BUSINESS_USER`. The token is for the admin API only.
     #[oai(path = "/login", method = "post", operation_id = "adminLogin")]
-    async fn log_in(&self, api: Data<&Arc<Api>>, body: Json<AdminLogin>) -> Result<Found<AdminLoggedIn>, ApiError> {
+    async fn log_in(&self, api: Data<&Arc<Api>>, body: JsonBody<AdminLogin>) -> Result<Found<AdminLoggedIn>, ApiError> {
         let refused = || ErrorBody::new(ErrorCode::Unauthorized, "Invalid email or password");
         let email = EmailAddress::parse(&body.0.email)?;
         let business = match &body.0.business_id {

@@ -7,15 +7,16 @@ use domain::user::Account;
 use domain::{Avatar, BusinessId, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use projections::people::{UserFilter, UserRow};
+use serde::Deserialize;
 
 use super::page_request;
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::error::ApiError;
+use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 use crate::responses::{Created, Found};
 
@@ -88,8 +89,9 @@ impl Example for Users {
 }
 
 /// A person to be created
-#[derive(Object)]
+#[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateUser {
     /// The login; unique in its business, whatever its case
     email: String,
@@ -182,7 +184,7 @@ impl UsersApi {
         &self,
         api: Data<&Arc<Api>>,
         token: AdminToken,
-        body: Json<CreateUser>,
+        body: JsonBody<CreateUser>,
     ) -> Result<Created<OneUser>, ApiError> {
         let body = body.0;
         let new = NewUser {

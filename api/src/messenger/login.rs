@@ -4,22 +4,24 @@ use std::sync::Arc;
 
 use domain::{BusinessId, EmailAddress};
 use poem::web::Data;
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::error::ApiError;
+use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 use crate::responses::Found;
 
 pub(crate) struct MessengerLoginApi;
 
 /// Who wants to log in
-#[derive(Object)]
+#[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MessengerLogin {
     email: String,
     password: String,
@@ -102,7 +104,7 @@ impl MessengerLoginApi {
     async fn log_in(
         &self,
         api: Data<&Arc<Api>>,
-        body: Json<MessengerLogin>,
+        body: JsonBody<MessengerLogin>,
     ) -> Result<Found<MessengerLoggedIn>, ApiError> {
         let email = EmailAddress::parse(&body.0.email)?;
         // An id that can't be one is an id that doesn't exist, and takes as long.

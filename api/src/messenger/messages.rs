@@ -7,22 +7,24 @@ use domain::message::MessageKind;
 use domain::{Invalid, MessageId, MessageText, RetryKey, Timestamp};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 use projections::messaging::MessageRow;
+use serde::Deserialize;
 
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::error::ApiError;
+use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 use crate::responses::{Created, Found};
 
 pub(crate) struct MessagesApi;
 
 /// What a message is
-#[derive(Clone, Copy, Enum)]
+#[derive(Clone, Copy, Enum, Deserialize)]
 #[oai(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 enum MessageType {
     Text,
     Image,
@@ -44,8 +46,9 @@ impl From<MessageType> for MessageKind {
 }
 
 /// A message to be sent
-#[derive(Object)]
+#[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SendMessage {
     /// To whom: somebody of one's own business
     recipient_id: String,
@@ -53,6 +56,7 @@ struct SendMessage {
     content: Option<String>,
     /// What it is; `text` unless it says something else
     #[oai(rename = "type")]
+    #[serde(rename = "type")]
     kind: Option<MessageType>,
     /// Ids of uploaded files
     attachments: Option<Vec<String>>,
@@ -186,7 +190,7 @@ impl MessagesApi {
         &self,
         api: Data<&Arc<Api>>,
         token: MessengerToken,
-        body: Json<SendMessage>,
+        body: JsonBody<SendMessage>,
         /// Names the message, as `clientMessageId` does
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,

@@ -1,0 +1,86 @@
+//! Bodies of requests: JSON, read by serde. The framework's own reader doesn't say which field is wrong.
+
+use poem::{Request, RequestBody, Result};
+use poem_openapi::error::{ContentTypeError, ParseRequestPayloadError};
+use poem_openapi::payload::{Json, Payload};
+use poem_openapi::registry::{MetaRequest, Registry};
+use poem_openapi::types::ParseFromJSON;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::de::DeserializeOwned;
+
+/// A JSON body, documented as [`Json`] is.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<'a, T: ParseFromJSON + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Json<T> as ApiExtractor>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        <Json<T> as ApiExtractor>::request_meta()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
+        if !Json::<T>::check_content_type(content_type) {
+            return Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }.into());
+        }
+        let json = body.take()?.into_bytes().await?;
+        read(&json).map(Self).map_err(|reason| ParseRequestPayloadError { reason }.into())
+    }
+}
+
+/// The body, or what is wrong with it: the field first, where it is one field's fault.
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let reason = without_place(&error.into_inner().to_string());
+        if field == "." { reason } else { format!("{field}: {reason}") }
+    })?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(body)
+}
+
+/// Line and column help nobody whose JSON was written by a program.
+fn without_place(reason: &str) -> String {
+    reason.split_once(" at line ").map_or(reason, |(reason, _)| reason).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Body {
+        some_id: String,
+        list: Option<Vec<u8>>,
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, expected) in [
+            ("{}", "missing field `someId`"),
+            (r#"{"someId":5}"#, "someId: invalid type: integer `5`, expected a string"),
+            (r#"{"someId":"x","list":[1,"2"]}"#, "list[1]: invalid type: string \"2\", expected u8"),
+            (r#"{"someId":"x","colour":1}"#, "colour: unknown field `colour`, expected `someId` or `list`"),
+            ("", "EOF while parsing a value"),
+        ] {
+            assert_eq!(read::<Body>(json.as_bytes()).unwrap_err(), expected);
+        }
+        assert!(read::<Body>(br#"{"someId":"x"} {}"#).is_err());
+        assert_eq!(read::<Body>(br#"{"someId":"x"}"#), Ok(Body { some_id: "x".into(), list: None }));
+    }
+}
