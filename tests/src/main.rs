@@ -11,6 +11,7 @@ mod durability;
 mod managed_postgres;
 mod operations;
 mod people;
+mod projections;
 mod retries;
 mod socket_io;
 mod tenants;

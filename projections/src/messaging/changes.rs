@@ -38,6 +38,7 @@ struct Latest {
     position: u64,
 }
 
+#[derive(Clone, Copy)]
 struct Cursor {
     position: u64,
     read_at: OffsetDateTime,
@@ -59,7 +60,11 @@ impl Projection for Messaging {
                 if let Some(ReadingEvent::Read(read)) = read!(event, ReadingEvent)? {
                     let reader = Member { conversation_id: read.conversation_id.0, user_id: read.reader_id.0 };
                     let cursor = Cursor { position: read.message_position, read_at: read.read_at.into() };
-                    changes.cursors.insert(reader, cursor);
+                    // The furthest counts, in whatever order they come.
+                    let known = changes.cursors.entry(reader).or_insert(cursor);
+                    if known.position < cursor.position {
+                        *known = cursor;
+                    }
                 }
             }
             _ => {}
