@@ -24,7 +24,16 @@ pub use database::migrate;
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    run_command(Cli::parse())
+}
+
+/// Runs as if started without arguments, for programs whose arguments mean something else: settings come from the environment.
+#[must_use]
+pub fn main_without_arguments() -> ExitCode {
+    run_command(Cli::parse_from(["switchboard"]))
+}
+
+fn run_command(cli: Cli) -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Openapi => {
             println!("{}", api::openapi_document());
