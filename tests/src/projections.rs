@@ -126,7 +126,7 @@ async fn write<P: Projection>(pool: &PgPool, events: &[RecordedEvent]) {
     for event in events {
         P::collect(&mut changes, event).unwrap();
     }
-    P::write(changes, &mut *pool.acquire().await.unwrap()).await.unwrap();
+    P::write(changes, &mut pool.acquire().await.unwrap()).await.unwrap();
 }
 
 async fn rows(pool: &PgPool, table: &str) -> Vec<Value> {
