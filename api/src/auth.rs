@@ -44,7 +44,9 @@ async fn check_messenger(request: &poem::Request, bearer: Bearer) -> poem::Resul
 
 async fn check(request: &poem::Request, bearer: &Bearer, audience: Audience) -> poem::Result<Caller> {
     let api = request.data::<Arc<Api>>().expect("the server puts it there");
-    Ok(api.authenticate(&bearer.token, audience).await?)
+    let caller = api.authenticate(&bearer.token, audience).await?;
+    api.limits.count_request(caller.session_id)?;
+    Ok(caller)
 }
 
 impl Api {

@@ -6,6 +6,9 @@ use std::time::Duration;
 use poem::http::StatusCode;
 use poem::web::{Data, Json};
 use poem::{IntoResponse, Response, handler};
+use projections::messaging::Messaging;
+use projections::people::People;
+use projections::{Checkpoint, Projection};
 use serde_json::json;
 
 use crate::Api;
@@ -29,7 +32,7 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
             .with_status(StatusCode::SERVICE_UNAVAILABLE)
             .into_response();
     };
-    let projections: serde_json::Map<_, _> = [("people", &api.people.1), ("messaging", &api.messaging.1)]
+    let projections: serde_json::Map<_, _> = projections(&api)
         .into_iter()
         .map(|(name, checkpoint)| {
             let position = checkpoint.position();
@@ -41,9 +44,20 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
     Json(json!({"status": status, "head": head, "projections": projections})).with_status(code).into_response()
 }
 
+/// What is built from the log, and how far it has come.
+fn projections(api: &Api) -> [(&'static str, &Checkpoint); 2] {
+    [(People::NAME, &api.people.1), (Messaging::NAME, &api.messaging.1)]
+}
+
 /// Figures in Prometheus' text format.
 #[handler]
-#[expect(clippy::needless_pass_by_value, reason = "extractors are passed by value")]
-pub(crate) fn metrics(api: Data<&Arc<Api>>) -> Response {
+pub(crate) async fn figures(api: Data<&Arc<Api>>) -> Response {
+    if let Ok(Ok(head)) = tokio::time::timeout(PATIENCE, api.store.head()).await {
+        for (name, checkpoint) in projections(&api) {
+            let lag = head.saturating_sub(checkpoint.position());
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]
+            metrics::gauge!("switchboard_projection_lag_events", "projection" => name).set(lag as f64);
+        }
+    }
     api.metrics.render().with_content_type("text/plain; version=0.0.4").into_response()
 }

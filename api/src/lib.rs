@@ -11,6 +11,7 @@ mod error;
 mod freshness;
 mod health;
 mod json_body;
+mod limits;
 mod messenger;
 mod openapi;
 mod origin;
@@ -28,6 +29,7 @@ use projections::Checkpoint;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
 
+pub use limits::Limits;
 pub use openapi::document as openapi_document;
 pub use origin::AllowedOrigins;
 pub use realtime::Realtime;
@@ -52,6 +54,8 @@ pub struct Api {
     pub ids: Arc<dyn Ids>,
     /// Web pages that may use this server, besides its own.
     pub allowed_origins: AllowedOrigins,
+    /// How often.
+    pub limits: Limits,
     /// What `/metrics` shows.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

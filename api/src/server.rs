@@ -18,7 +18,7 @@ pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Res
     Route::new()
         .at("/healthz", get(health::healthz))
         .at("/readyz", get(health::readyz))
-        .at("/metrics", get(health::metrics))
+        .at("/metrics", get(health::figures))
         .nest_no_strip("/socket.io", realtime.endpoint())
         .nest_no_strip("/", rest)
         .data(api.clone())

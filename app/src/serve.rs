@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AllowedOrigins, Api, Realtime, Tokens};
+use api::{AllowedOrigins, Api, Limits, Realtime, Tokens};
 use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
 use event_store::postgres::PostgresStore;
@@ -28,6 +28,8 @@ use crate::{demo, system};
 const DRAIN: Duration = Duration::from_secs(20);
 /// How often logins that were reserved for nobody are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often those who have been quiet are forgotten by the rate limits.
+const LIMITS_INTERVAL: Duration = Duration::from_mins(1);
 const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
 
 /// Why the server can't start, or had to stop.
@@ -121,7 +123,18 @@ async fn serve_on(
         clock,
         ids,
         allowed_origins,
+        limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit),
         metrics: metrics_recorder(),
+    });
+    background.spawn({
+        let api = api.clone();
+        async move {
+            let mut interval = tokio::time::interval(LIMITS_INTERVAL);
+            loop {
+                interval.tick().await;
+                api.limits.forget_the_quiet();
+            }
+        }
     });
     let realtime = Arc::new(Realtime::new(api.clone()));
     background.spawn({

@@ -53,6 +53,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_ALLOWED_ORIGINS", default_value = "", global = true)]
     pub(crate) allowed_origins: String,
 
+    /// Logins a minute for an account; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_AUTH_RATE_LIMIT", default_value_t = 100, global = true)]
+    pub(crate) auth_rate_limit: u32,
+
+    /// Requests a minute in a session; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_API_RATE_LIMIT", default_value_t = 1000, global = true)]
+    pub(crate) api_rate_limit: u32,
+
     /// 64 hexadecimal digits that seal the keys in the database; every node needs the same. Without it, a key is made up and
     /// kept in the data directory
     #[arg(long, env = "SWITCHBOARD_MASTER_KEY", hide_env_values = true, global = true)]

@@ -172,6 +172,8 @@ impl Server {
             .env_remove("DATABASE_URL")
             .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
             .env("SWITCHBOARD_DATA_DIR", data_dir.path())
+            .env("SWITCHBOARD_AUTH_RATE_LIMIT", "0")
+            .env("SWITCHBOARD_API_RATE_LIMIT", "0")
             .env("SWITCHBOARD_ADMIN_EMAIL", ADMIN.0)
             .env("SWITCHBOARD_ADMIN_PASSWORD", ADMIN.1)
             .stdout(Stdio::piped())

@@ -8,6 +8,7 @@ mod support;
 mod conformance;
 mod contract;
 mod durability;
+mod limits;
 mod managed_postgres;
 mod operations;
 mod people;

@@ -14,8 +14,12 @@ async fn health_readiness_and_figures_are_there() {
     assert_eq!(ready["status"], "ready");
     assert!(ready["projections"]["messaging"]["lag"].is_u64(), "{ready}");
     let figures = get("/metrics").await;
-    for name in ["switchboard_projection_position", "switchboard_http_request_seconds", "switchboard_log_batch_events"]
-    {
+    for name in [
+        "switchboard_projection_position",
+        "switchboard_projection_lag_events",
+        "switchboard_http_request_seconds",
+        "switchboard_log_batch_events",
+    ] {
         assert!(figures.as_str().unwrap().contains(name), "{name}");
     }
 }

@@ -90,6 +90,7 @@ impl AdminLoginApi {
             Some(id) => Some(id.parse().map_err(|_| refused())?),
             None => None,
         };
+        api.limits.count_login(business, &email)?;
         // The lookup of an email goes by a read model.
         api.fresh(&api.people.1, None).await?;
         let done = api.commands.log_in_as_admin(business, &email, body.0.password, api.ids.next()).await?;

@@ -109,6 +109,7 @@ impl MessengerLoginApi {
         let email = EmailAddress::parse(&body.0.email)?;
         // An id that can't be one is an id that doesn't exist, and takes as long.
         let business = body.0.business_id.parse().unwrap_or(BusinessId(Uuid::nil()));
+        api.limits.count_login(Some(business), &email)?;
         let done = api.commands.log_in(business, &email, body.0.password, api.ids.next()).await?;
         let logged_in = done.value;
         let access = api.tokens.issue(&logged_in, api.clock.now());

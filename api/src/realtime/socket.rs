@@ -92,6 +92,7 @@ async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: Socke
 async fn on_message_read(api: &Api, caller: Caller, read: &ReadMessage) -> Result<Value, ApiError> {
     let id: MessageId = read.message_id.parse().map_err(|_| ApiError::not_found("Message"))?;
     api.commands.still_authentic(&caller).await?;
+    api.limits.count_request(caller.session_id)?;
     let request = Request { caller, correlation_id: api.ids.next() };
     let done = api.commands.read_message(&request, id).await?;
     Ok(json!({"success": true, "messageId": done.value.message_id, "position": done.position}))

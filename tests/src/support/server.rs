@@ -36,6 +36,11 @@ impl Server {
         // The same for every node on a database.
         let data_dir = std::env::temp_dir().join("switchboard-tests-data");
         settings.env.push(("DATABASE_URL", database.url()));
+        for limit in ["SWITCHBOARD_AUTH_RATE_LIMIT", "SWITCHBOARD_API_RATE_LIMIT"] {
+            if settings.env.iter().all(|(name, _)| *name != limit) {
+                settings.env.push((limit, "0".to_owned()));
+            }
+        }
         settings.env.push(("SWITCHBOARD_MASTER_KEY", "5a".repeat(32)));
         settings.env.push(("SWITCHBOARD_DATA_DIR", data_dir.display().to_string()));
         settings.env.push(("SWITCHBOARD_ADMIN_EMAIL", ADMIN.0.to_owned()));

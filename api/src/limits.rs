@@ -1,0 +1,116 @@
+//! How often. The contract's limits: a burst of the limit passes, and is refilled evenly over the minute (GCRA). Kept per node.
+
+use std::num::NonZeroU32;
+
+use domain::{BusinessId, EmailAddress, SessionId};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+
+/// Whose logins are counted: the account, whether it exists or not. The email is in the form by which emails are compared.
+type Account = (Option<BusinessId>, String);
+
+/// The limits of one node.
+pub struct Limits {
+    /// Logins, by account.
+    authentication: Option<DefaultKeyedRateLimiter<Account>>,
+    /// Everything else, by session.
+    requests: Option<DefaultKeyedRateLimiter<SessionId>>,
+    clock: DefaultClock,
+}
+
+impl Limits {
+    /// So many logins a minute for an account, and so many requests a minute in a session; 0 is no limit.
+    #[must_use]
+    pub fn new(authentication_per_minute: u32, requests_per_minute: u32) -> Self {
+        let quota = |per_minute| NonZeroU32::new(per_minute).map(Quota::per_minute);
+        Self {
+            authentication: quota(authentication_per_minute).map(RateLimiter::keyed),
+            requests: quota(requests_per_minute).map(RateLimiter::keyed),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// Counts an attempt to log in.
+    pub(crate) fn count_login(&self, business: Option<BusinessId>, email: &EmailAddress) -> Result<(), ApiError> {
+        self.count(self.authentication.as_ref(), &(business, email.to_key()))
+    }
+
+    /// Counts a request in a session.
+    pub(crate) fn count_request(&self, session: SessionId) -> Result<(), ApiError> {
+        self.count(self.requests.as_ref(), &session)
+    }
+
+    fn count<K: Clone + Eq + std::hash::Hash>(
+        &self,
+        limiter: Option<&DefaultKeyedRateLimiter<K>>,
+        key: &K,
+    ) -> Result<(), ApiError> {
+        let Some(limiter) = limiter else { return Ok(()) };
+        limiter.check_key(key).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            // Whole seconds, and no fewer than it takes.
+            let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let body = ErrorBody::new(ErrorCode::RateLimit, format!("Too many requests: try again in {retry_after} s"));
+            ApiError::RateLimit(poem_openapi::payload::Json(body), retry_after)
+        })
+    }
+
+    /// Forgets those who have been quiet for long enough to start afresh. To be called now and then.
+    pub fn forget_the_quiet(&self) {
+        if let Some(limiter) = &self.authentication {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+        if let Some(limiter) = &self.requests {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session(n: u128) -> SessionId {
+        SessionId(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn a_burst_of_the_limit_passes_and_the_next_says_how_long_to_wait() {
+        let limits = Limits::new(100, 60);
+        for _ in 0..60 {
+            assert!(limits.count_request(session(1)).is_ok());
+        }
+        let Err(ApiError::RateLimit(body, retry_after)) = limits.count_request(session(1)) else {
+            panic!("one too many")
+        };
+        assert_eq!((body.0.status_code, retry_after), (429, 1), "60 a minute is one a second");
+        assert!(limits.count_request(session(2)).is_ok(), "another session has its own");
+    }
+
+    #[test]
+    fn logins_are_counted_by_account_whatever_the_case() {
+        let limits = Limits::new(1, 0);
+        let count = |business, email| limits.count_login(business, &EmailAddress::parse(email).unwrap());
+        let acme = Some(BusinessId(Uuid::from_u128(1)));
+        assert!(count(acme, "ann@example.com").is_ok());
+        assert!(count(acme, "ANN@example.com").is_err());
+        assert!(count(acme, "bob@example.com").is_ok());
+        assert!(count(None, "ann@example.com").is_ok());
+    }
+
+    #[test]
+    fn nought_is_no_limit_and_the_quiet_are_forgotten() {
+        let limits = Limits::new(0, 0);
+        assert!((0..10_000).all(|_| limits.count_request(session(1)).is_ok()));
+        let limits = Limits::new(u32::MAX, u32::MAX);
+        assert!(limits.count_request(session(1)).is_ok());
+        limits.forget_the_quiet();
+        assert!(limits.requests.unwrap().is_empty());
+    }
+}
