@@ -8,7 +8,7 @@ use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
 use event_store::postgres::PostgresStore;
 use event_store::{EventStore, StoreError};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use projections::messaging::{Messaging, MessagingQueries};
@@ -28,8 +28,12 @@ use crate::{demo, system};
 const DRAIN: Duration = Duration::from_secs(20);
 /// How often logins that were reserved for nobody are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How often those who have been quiet are forgotten by the rate limits.
-const LIMITS_INTERVAL: Duration = Duration::from_mins(1);
+/// How often figures and limits that have piled up are tidied.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
+/// Buckets of figures in seconds.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+/// Buckets of figures that count events.
+const EVENTS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 512.0, 1024.0, 2048.0];
 const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
 
 /// Why the server can't start, or had to stop.
@@ -126,16 +130,7 @@ async fn serve_on(
         limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit),
         metrics: metrics_recorder(),
     });
-    background.spawn({
-        let api = api.clone();
-        async move {
-            let mut interval = tokio::time::interval(LIMITS_INTERVAL);
-            loop {
-                interval.tick().await;
-                api.limits.forget_the_quiet();
-            }
-        }
-    });
+    background.spawn(tidy_up(api.clone()));
     let realtime = Arc::new(Realtime::new(api.clone()));
     background.spawn({
         let realtime = realtime.clone();
@@ -188,6 +183,16 @@ async fn sweep(commands: Arc<Commands>) {
     }
 }
 
+/// Keeps what is collected by the second from growing without end.
+async fn tidy_up(api: Arc<Api>) {
+    let mut interval = tokio::time::interval(TIDY_INTERVAL);
+    loop {
+        interval.tick().await;
+        api.metrics.run_upkeep();
+        api.limits.forget_the_quiet();
+    }
+}
+
 struct FirstAdmin {
     account: FirstSuperAdmin,
     /// The password, if it was made up here.
@@ -218,7 +223,11 @@ async fn make_first_admin(commands: &Commands, first: FirstAdmin) -> Result<(), 
 
 /// Where figures are collected. There is one for the process.
 fn metrics_recorder() -> metrics_exporter_prometheus::PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &EVENTS))
+        .expect("there are buckets")
+        .build_recorder();
     let handle = recorder.handle();
     drop(metrics::set_global_recorder(recorder));
     handle
