@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod bodies;
 mod body_limit;
 mod error;
 mod freshness;
@@ -17,7 +18,6 @@ mod openapi;
 mod origin;
 mod realtime;
 mod request_log;
-mod responses;
 mod server;
 mod tokens;
 

@@ -11,7 +11,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use commands::KeyedHash;
 use sqlx::PgPool;
 
-use crate::system::{from_hex, hex, random};
+use crate::system::random;
 
 const NONCE_BYTES: usize = 24;
 
@@ -43,7 +43,7 @@ impl MasterKey {
     /// The key that was set, or else the one in the data directory, where one is made up if there is none.
     pub(crate) fn load(setting: Option<&str>, data_dir: &Path) -> Result<Self, KeyError> {
         let bytes = match setting {
-            Some(setting) => from_hex(setting).ok_or(KeyError::Malformed)?,
+            Some(setting) => read_key(setting).ok_or(KeyError::Malformed)?,
             None => read_or_make(&data_dir.join("master.key"))?,
         };
         Ok(Self(XChaCha20Poly1305::new(&bytes.into())))
@@ -65,14 +65,19 @@ impl MasterKey {
     }
 }
 
+/// 32 bytes from 64 hexadecimal digits.
+fn read_key(digits: &str) -> Option<[u8; 32]> {
+    hex::decode(digits.trim()).ok()?.try_into().ok()
+}
+
 fn read_or_make(path: &Path) -> Result<[u8; 32], KeyError> {
     let failed = |source| KeyError::File { path: path.to_owned(), source };
     match std::fs::read_to_string(path) {
-        Ok(text) => from_hex(&text).ok_or_else(|| KeyError::MalformedFile(path.to_owned())),
+        Ok(text) => read_key(&text).ok_or_else(|| KeyError::MalformedFile(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = random();
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-            file.write_all(hex(&key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+            file.write_all(hex::encode(key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
             Ok(key)
         }
         Err(error) => Err(failed(error)),

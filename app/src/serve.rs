@@ -201,7 +201,7 @@ struct FirstAdmin {
 
 fn first_admin(settings: &Settings) -> Result<FirstAdmin, ServeError> {
     let email = settings.admin_email.as_deref().unwrap_or(DEFAULT_ADMIN_EMAIL);
-    let made_up = settings.admin_password.is_none().then(|| system::hex(&system::random()[..10]));
+    let made_up = settings.admin_password.is_none().then(|| hex::encode(&system::random()[..10]));
     let password = settings.admin_password.as_deref().or(made_up.as_deref()).unwrap_or_default();
     let account = FirstSuperAdmin {
         email: EmailAddress::parse(email).map_err(|invalid| ServeError::Admin(format!("EMAIL {}", invalid.reason)))?,

@@ -1,8 +1,6 @@
 //! Hashes that only this installation can compute, so that no dictionary reverses them.
 
-use std::fmt::Write;
-
-use domain::{BusinessId, EmailAddress};
+use domain::{BusinessId, EmailAddress, SessionId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -23,9 +21,15 @@ impl KeyedHash {
         self.hex("login", &[business.0.as_bytes(), email.to_key().as_bytes()])
     }
 
-    /// Stands for a refresh token in the log.
-    pub(crate) fn refresh_token(&self, token: &str) -> String {
-        self.hex("refresh-token", &[token.as_bytes()])
+    /// What makes a refresh token one of ours. Nothing of it has to be kept.
+    pub(crate) fn refresh_token(&self, session: SessionId, generation: u32) -> String {
+        self.hex("refresh-token", &[session.0.as_bytes(), &generation.to_le_bytes()])
+    }
+
+    /// Whether this is the signature of that refresh token.
+    pub(crate) fn is_refresh_token(&self, signature: &str, session: SessionId, generation: u32) -> bool {
+        let parts = [session.0.as_bytes().as_slice(), &generation.to_le_bytes()];
+        hex::decode(signature).is_ok_and(|signature| self.mac("refresh-token", &parts).verify_slice(&signature).is_ok())
     }
 
     /// Stands for everything that a client sent under a retry key.
@@ -33,17 +37,18 @@ impl KeyedHash {
         self.hex("fingerprint", parts)
     }
 
-    /// Each part goes in with its length, so that no two lists of parts are the same bytes.
     fn hex(&self, purpose: &str, parts: &[&[u8]]) -> String {
+        hex::encode(self.mac(purpose, parts).finalize().into_bytes())
+    }
+
+    /// Each part goes in with its length, so that no two lists of parts are the same bytes.
+    fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         for part in std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()) {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        mac
     }
 }
 
@@ -67,6 +72,19 @@ mod tests {
         assert_ne!(login, hash.login_id(business(2), &email("ann@example.com")));
         assert_ne!(login, hash.login_id(business(1), &email("bob@example.com")));
         assert_ne!(login, KeyedHash::new(&[2; 32]).login_id(business(1), &email("ann@example.com")));
+    }
+
+    #[test]
+    fn a_refresh_token_is_known_by_its_signature() {
+        let hash = KeyedHash::new(&[1; 32]);
+        let session = |n| SessionId(uuid::Uuid::from_u128(n));
+        let signature = hash.refresh_token(session(1), 7);
+        assert!(hash.is_refresh_token(&signature, session(1), 7));
+        assert!(!hash.is_refresh_token(&signature, session(1), 8));
+        assert!(!hash.is_refresh_token(&signature, session(2), 7));
+        for forged in ["", "00", "nonsense", &signature[2..]] {
+            assert!(!hash.is_refresh_token(forged, session(1), 7), "{forged}");
+        }
     }
 
     #[test]

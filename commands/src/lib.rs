@@ -70,7 +70,7 @@ pub struct Foundations {
     pub passwords: Arc<dyn Passwords>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Fresh ids and secrets.
+    /// Fresh ids.
     pub ids: Arc<dyn Ids>,
     /// Hashes that only this installation can compute.
     pub keyed_hash: KeyedHash,

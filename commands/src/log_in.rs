@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
 use crate::state_cache::Loaded;
-use crate::{Commands, Done, Error, Request};
+use crate::{Claims, Commands, Done, Error, KeyedHash, Request};
 
 /// How long a session lives unless it is refreshed.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -143,22 +143,70 @@ impl Commands {
         let id = SessionId(self.ids.next());
         let now = self.clock.now();
         let expires_at = now.plus_ms(SESSION_MS);
-        // The session's id is in it, so that whoever presents it says which stream to look into.
-        let refresh_token = format!("{}.{}", id.0.simple(), self.ids.secret());
         let start = SessionCommand::Start(StartSession {
             id,
             user_id: account.id,
             business_id: account.business_id,
             audience,
-            refresh_token_hash: self.keyed_hash.refresh_token(&refresh_token),
             expires_at,
             at: now,
         });
         let metadata = by_person(&account, correlation_id, id);
         let started =
             self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await.map_err(explain_session)?;
-        let logged_in = LoggedIn { session_id: id, audience, expires_at, refresh_token, account };
-        Ok(self.done(logged_in, started.position))
+        Ok(self.done(self.logged_in(id, audience, 1, expires_at, account), started.position))
+    }
+
+    fn logged_in(
+        &self,
+        session_id: SessionId,
+        audience: Audience,
+        generation: u32,
+        expires_at: Timestamp,
+        account: Account,
+    ) -> LoggedIn {
+        let refresh_token = RefreshToken { session_id, generation }.sign(&self.keyed_hash);
+        LoggedIn { session_id, audience, expires_at, refresh_token, account }
+    }
+
+    /// Trades a refresh token in for another one. Each is good once; using one a second time ends the session.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] when the token is none of ours, of the other API or used up, and when its session is over or its
+    /// person or business is suspended.
+    pub async fn refresh(
+        &self,
+        audience: Audience,
+        refresh_token: &str,
+        correlation_id: Uuid,
+    ) -> Result<Done<LoggedIn>, Error> {
+        const REFUSED: Error = Error::Unauthorized("invalid or expired refresh token");
+        let token = RefreshToken::check(refresh_token, &self.keyed_hash).ok_or(REFUSED)?;
+        let session = self.session(token.session_id).await?;
+        let user_id = session.state.live(self.clock.now()).ok_or(REFUSED)?.user_id;
+        self.authenticate(Claims { user_id, session_id: token.session_id, audience }).await.map_err(
+            |error| match error {
+                Error::Unauthorized(_) => REFUSED,
+                error => error,
+            },
+        )?;
+        let account = self.user(user_id).await?.state.active().cloned().ok_or(REFUSED)?;
+        let now = self.clock.now();
+        let refresh =
+            SessionCommand::Refresh { generation: token.generation, expires_at: now.plus_ms(SESSION_MS), at: now };
+        let metadata = by_person(&account, correlation_id, token.session_id);
+        let refreshed = self
+            .aggregates
+            .execute::<Session>(&token.session_id.to_string(), refresh, &metadata)
+            .await
+            .map_err(|refusal| refusal.explain(|_| REFUSED))?;
+        let Session::Live(session) = &refreshed.state else {
+            // It was used before, and the session has just been revoked for it.
+            self.done((), refreshed.position);
+            return Err(REFUSED);
+        };
+        let logged_in = self.logged_in(session.id, audience, session.generation, session.expires_at, account);
+        Ok(self.done(logged_in, refreshed.position))
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Arc<Loaded<User>>, Error> {
@@ -174,7 +222,30 @@ fn explain_session(refusal: Refusal<SessionError>) -> Error {
     refusal.explain(|rule| match rule {
         SessionError::NoSuchSession => Error::NotFound("session"),
         SessionError::AlreadyStarted => Error::Conflict("this session has been started already"),
+        SessionError::Over | SessionError::NoSuchRefreshToken => Error::Unauthorized("this session is over"),
     })
+}
+
+/// What a refresh token says: which of those of which session it is.
+struct RefreshToken {
+    session_id: SessionId,
+    generation: u32,
+}
+
+impl RefreshToken {
+    fn sign(&self, hash: &KeyedHash) -> String {
+        let signature = hash.refresh_token(self.session_id, self.generation);
+        format!("{}.{}.{signature}", self.session_id.0.simple(), self.generation)
+    }
+
+    /// The token, if it is one of ours.
+    fn check(text: &str, hash: &KeyedHash) -> Option<Self> {
+        let mut parts = text.split('.');
+        let (session, generation, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let token = Self { session_id: session.parse().ok()?, generation: generation.parse().ok()? };
+        let is_ours = parts.next().is_none() && hash.is_refresh_token(signature, token.session_id, token.generation);
+        is_ours.then_some(token)
+    }
 }
 
 /// What the log says about a login: the person did it, in the session that begins with it.

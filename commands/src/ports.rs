@@ -10,13 +10,10 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// Fresh ids and secrets.
+/// Fresh ids.
 pub trait Ids: Send + Sync + 'static {
     /// An id that nobody has had before, greater than those before it.
     fn next(&self) -> Uuid;
-
-    /// Text that nobody can guess: 256 bits of it, in characters that need no escaping anywhere.
-    fn secret(&self) -> String;
 }
 
 /// Slow hashes of passwords. Implementations bound how many are computed at once.

@@ -28,7 +28,9 @@ pub struct Started {
     pub business_id: BusinessId,
     /// Where they logged in.
     pub audience: Audience,
-    /// When its last refresh token runs out, unless it is refreshed before.
+    /// Which of its refresh tokens is good: they are counted from 1.
+    pub generation: u32,
+    /// When that refresh token runs out.
     pub expires_at: Timestamp,
 }
 
@@ -59,6 +61,8 @@ impl Audience {
 pub enum RevokeReason {
     /// The person logged out.
     LoggedOut,
+    /// A refresh token was used a second time: one of the two who have it has stolen it.
+    RefreshTokenReused,
 }
 
 /// What may be asked of a session.
@@ -66,6 +70,8 @@ pub enum RevokeReason {
 pub enum SessionCommand {
     /// Begins it.
     Start(StartSession),
+    /// Trades a refresh token in for the next one.
+    Refresh { generation: u32, expires_at: Timestamp, at: Timestamp },
     /// Ends it.
     Revoke { reason: RevokeReason, at: Timestamp },
 }
@@ -77,8 +83,6 @@ pub struct StartSession {
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub audience: Audience,
-    /// Keyed hash of the refresh token; never the token.
-    pub refresh_token_hash: String,
     pub expires_at: Timestamp,
     pub at: Timestamp,
 }
@@ -87,6 +91,7 @@ domain_events! {
     /// What may have happened to a session.
     pub enum SessionEvent {
         "SessionStarted", version 1 => Started(SessionStarted),
+        "SessionRefreshed", version 1 => Refreshed(SessionRefreshed),
         "SessionRevoked", version 1 => Revoked(SessionRevoked),
     }
 }
@@ -99,9 +104,17 @@ pub struct SessionStarted {
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub audience: Audience,
-    pub refresh_token_hash: String,
     pub expires_at: Timestamp,
     pub started_at: Timestamp,
+}
+
+/// The session goes on under its next refresh token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRefreshed {
+    pub generation: u32,
+    pub expires_at: Timestamp,
+    pub refreshed_at: Timestamp,
 }
 
 /// The session is over before its time.
@@ -121,6 +134,12 @@ pub enum SessionError {
     /// An id names one session for ever.
     #[error("this session has been started already")]
     AlreadyStarted,
+    /// The session was revoked, or has run out.
+    #[error("this session is over")]
+    Over,
+    /// No such refresh token has been given out yet.
+    #[error("there is no such refresh token")]
+    NoSuchRefreshToken,
 }
 
 impl Session {
@@ -141,19 +160,31 @@ impl Decider for Session {
     type Error = SessionError;
 
     fn decide(&self, command: SessionCommand) -> Result<Vec<SessionEvent>, SessionError> {
-        use SessionCommand::{Revoke, Start};
+        use SessionCommand::{Refresh, Revoke, Start};
         match (command, self) {
             (Start(command), Self::Unstarted) => Ok(vec![SessionEvent::Started(SessionStarted {
                 session_id: command.id,
                 user_id: command.user_id,
                 business_id: command.business_id,
                 audience: command.audience,
-                refresh_token_hash: command.refresh_token_hash,
                 expires_at: command.expires_at,
                 started_at: command.at,
             })]),
             (Start(_), Self::Live(_) | Self::Revoked(_)) => Err(SessionError::AlreadyStarted),
-            (Revoke { .. }, Self::Unstarted) => Err(SessionError::NoSuchSession),
+            (Refresh { .. } | Revoke { .. }, Self::Unstarted) => Err(SessionError::NoSuchSession),
+            (Refresh { .. }, Self::Revoked(_)) => Err(SessionError::Over),
+            (Refresh { at, .. }, Self::Live(session)) if at >= session.expires_at => Err(SessionError::Over),
+            (Refresh { generation, .. }, Self::Live(session)) if generation > session.generation => {
+                Err(SessionError::NoSuchRefreshToken)
+            }
+            (Refresh { generation, at, .. }, Self::Live(session)) if generation < session.generation => {
+                let reason = RevokeReason::RefreshTokenReused;
+                Ok(vec![SessionEvent::Revoked(SessionRevoked { reason, revoked_at: at })])
+            }
+            (Refresh { generation, expires_at, at }, Self::Live(_)) => {
+                let generation = generation.saturating_add(1);
+                Ok(vec![SessionEvent::Refreshed(SessionRefreshed { generation, expires_at, refreshed_at: at })])
+            }
             (Revoke { reason, at }, Self::Live(_)) => {
                 Ok(vec![SessionEvent::Revoked(SessionRevoked { reason, revoked_at: at })])
             }
@@ -168,10 +199,14 @@ impl Decider for Session {
                 user_id: event.user_id,
                 business_id: event.business_id,
                 audience: event.audience,
+                generation: 1,
                 expires_at: event.expires_at,
             }),
+            (SessionEvent::Refreshed(event), Self::Live(now)) => {
+                Self::Live(Started { generation: event.generation, expires_at: event.expires_at, ..now })
+            }
             (SessionEvent::Revoked(_), Self::Live(session)) => Self::Revoked(session),
-            (SessionEvent::Started(_) | SessionEvent::Revoked(_), unchanged) => unchanged,
+            (SessionEvent::Started(_) | SessionEvent::Refreshed(_) | SessionEvent::Revoked(_), unchanged) => unchanged,
         };
     }
 }
@@ -196,7 +231,6 @@ mod tests {
             user_id: UserId(Uuid::from_u128(7)),
             business_id: BusinessId(Uuid::from_u128(1)),
             audience: Audience::Messenger,
-            refresh_token_hash: "00ff".into(),
             expires_at: at(100),
             at: at(0),
         })
@@ -208,7 +242,6 @@ mod tests {
             user_id: UserId(Uuid::from_u128(7)),
             business_id: BusinessId(Uuid::from_u128(1)),
             audience: Audience::Messenger,
-            refresh_token_hash: "00ff".into(),
             expires_at: at(100),
             started_at: at(0),
         })
@@ -237,8 +270,40 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_does_not_exist_is_not_revoked() {
+    fn nothing_can_be_done_to_a_session_that_does_not_exist() {
         given::<Session>([]).when(revoke()).then_err(SessionError::NoSuchSession);
+        given::<Session>([]).when(refresh(1, 50)).then_err(SessionError::NoSuchSession);
+    }
+
+    fn refresh(generation: u32, s: i64) -> SessionCommand {
+        SessionCommand::Refresh { generation, expires_at: at(s + 100), at: at(s) }
+    }
+
+    fn refreshed(generation: u32, s: i64) -> SessionEvent {
+        SessionEvent::Refreshed(SessionRefreshed { generation, expires_at: at(s + 100), refreshed_at: at(s) })
+    }
+
+    #[test]
+    fn each_refresh_token_is_good_for_the_next_one() {
+        given::<Session>([started()]).when(refresh(1, 50)).then([refreshed(2, 50)]);
+        given::<Session>([started(), refreshed(2, 50)]).when(refresh(2, 140)).then([refreshed(3, 140)]);
+    }
+
+    #[test]
+    fn a_refresh_token_used_again_ends_the_session() {
+        let reused = SessionRevoked { reason: RevokeReason::RefreshTokenReused, revoked_at: at(60) };
+        given::<Session>([started(), refreshed(2, 50)]).when(refresh(1, 60)).then([SessionEvent::Revoked(reused)]);
+    }
+
+    #[test]
+    fn a_session_that_is_over_is_not_refreshed() {
+        given::<Session>([started()]).when(refresh(1, 100)).then_err(SessionError::Over);
+        given::<Session>([started(), revoked()]).when(refresh(1, 50)).then_err(SessionError::Over);
+    }
+
+    #[test]
+    fn a_refresh_token_that_was_never_given_out_is_good_for_nothing() {
+        given::<Session>([started()]).when(refresh(2, 50)).then_err(SessionError::NoSuchRefreshToken);
     }
 
     #[test]
@@ -251,8 +316,8 @@ mod tests {
     proptest! {
         #[test]
         fn once_revoked_it_never_lives_again(
-            before in prop::collection::vec(prop::sample::select(vec![started(), revoked()]), 0..8),
-            after in prop::collection::vec(prop::sample::select(vec![started(), revoked()]), 0..8),
+            before in prop::collection::vec(prop::sample::select(vec![started(), refreshed(2, 50), revoked()]), 0..8),
+            after in prop::collection::vec(prop::sample::select(vec![started(), refreshed(2, 50), revoked()]), 0..8),
         ) {
             let mut state = Session::replay(&before);
             let was_revoked = matches!(state, Session::Revoked(_));

@@ -14,6 +14,7 @@ mod operations;
 mod people;
 mod projections;
 mod retries;
+mod sessions;
 mod socket_io;
 mod tenants;
 mod wrong_input;

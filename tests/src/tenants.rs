@@ -47,7 +47,7 @@ const fn messenger(operation: &'static str, [user, foreign_user]: [u16; 2]) -> R
     }
 }
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     admin("registerBusiness", [201, 403, 403, 403, 403]),
     admin("listBusinesses", [200, 200, 200, 200, 200]),
     admin("getBusiness", [200, 200, 200, 200, 404]),
@@ -62,10 +62,11 @@ const TABLE: [Row; 14] = [
     messenger("sendMessage", [201, 404]),
     messenger("getMessage", [200, 404]),
     messenger("messengerLogout", [200, 200]),
+    admin("adminLogout", [200, 200, 200, 200, 200]),
 ];
 
 /// Operations that anybody may call.
-const OPEN: [&str; 2] = ["adminLogin", "messengerLogin"];
+const OPEN: [&str; 4] = ["adminLogin", "adminRefresh", "messengerLogin", "messengerRefresh"];
 
 struct Cast {
     world: World,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commands::{Done, LoggedIn};
 use domain::EmailAddress;
 use domain::session::Audience;
 use poem::web::Data;
@@ -10,10 +11,11 @@ use poem_openapi::{Object, OpenApi};
 use serde::Deserialize;
 
 use crate::Api;
+use crate::auth::AdminToken;
+use crate::bodies::{Found, Refresh, Success};
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
-use crate::responses::Found;
 
 pub(crate) struct AdminLoginApi;
 
@@ -94,9 +96,32 @@ impl AdminLoginApi {
         // The lookup of an email goes by a read model.
         api.fresh(&api.people.1, None).await?;
         let done = api.commands.log_in_as_admin(business, &email, body.0.password, api.ids.next()).await?;
+        Ok(AdminLoggedIn::answer(&api, done))
+    }
+
+    /// Get another access token
+    ///
+    /// A refresh token is good once: the answer has the next one. Using one a second time ends the session.
+    #[oai(path = "/refresh", method = "post", operation_id = "adminRefresh")]
+    async fn refresh(&self, api: Data<&Arc<Api>>, body: JsonBody<Refresh>) -> Result<Found<AdminLoggedIn>, ApiError> {
+        let done = api.commands.refresh(Audience::Admin, &body.0.refresh_token, api.ids.next()).await?;
+        Ok(AdminLoggedIn::answer(&api, done))
+    }
+
+    /// Log out
+    ///
+    /// Ends the session of the token: neither token works any more.
+    #[oai(path = "/logout", method = "post", operation_id = "adminLogout")]
+    async fn log_out(&self, api: Data<&Arc<Api>>, token: AdminToken) -> Result<Found<Success>, ApiError> {
+        let done = api.commands.log_out(&token.request(&api)).await?;
+        Ok(Found::at(done.position, Success::yes()))
+    }
+}
+
+impl AdminLoggedIn {
+    fn answer(api: &Api, done: Done<LoggedIn>) -> Found<Self> {
         let logged_in = done.value;
         let access = api.tokens.issue(&logged_in, api.clock.now());
-        debug_assert_eq!(logged_in.audience, Audience::Admin);
         let account = &logged_in.account;
         let user = AdminIdentity {
             id: account.id.to_string(),
@@ -104,13 +129,13 @@ impl AdminLoginApi {
             role: account.role.as_str().to_owned(),
             business_id: account.business_id.to_string(),
         };
-        let body = AdminLoggedIn {
+        let body = Self {
             success: true,
             token: access.token,
             refresh_token: logged_in.refresh_token,
             expires_at: access.expires_at.to_string(),
             user,
         };
-        Ok(Found::at(done.position, body))
+        Found::at(done.position, body)
     }
 }

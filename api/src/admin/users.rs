@@ -15,10 +15,10 @@ use serde::Deserialize;
 use super::page_request;
 use crate::Api;
 use crate::auth::AdminToken;
+use crate::bodies::{Created, Found};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
-use crate::responses::{Created, Found};
 
 pub(crate) struct UsersApi;
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use commands::{Done, LoggedIn};
+use domain::session::Audience;
 use domain::{BusinessId, EmailAddress};
 use poem::web::Data;
 use poem_openapi::types::Example;
@@ -11,10 +13,10 @@ use uuid::Uuid;
 
 use crate::Api;
 use crate::auth::MessengerToken;
+use crate::bodies::{Found, Refresh, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
-use crate::responses::Found;
 
 pub(crate) struct MessengerLoginApi;
 
@@ -81,20 +83,6 @@ impl Example for MessengerLoggedIn {
     }
 }
 
-/// It worked
-#[derive(Object)]
-#[oai(rename_all = "camelCase", example)]
-struct Success {
-    /// Always true
-    success: bool,
-}
-
-impl Example for Success {
-    fn example() -> Self {
-        Self { success: true }
-    }
-}
-
 #[OpenApi(prefix_path = "/api/messenger/auth", tag = "Tag::MessengerAuthentication")]
 impl MessengerLoginApi {
     /// Log in to the messenger of a business
@@ -111,6 +99,34 @@ impl MessengerLoginApi {
         let business = body.0.business_id.parse().unwrap_or(BusinessId(Uuid::nil()));
         api.limits.count_login(Some(business), &email)?;
         let done = api.commands.log_in(business, &email, body.0.password, api.ids.next()).await?;
+        Ok(MessengerLoggedIn::answer(&api, done))
+    }
+
+    /// Get another access token
+    ///
+    /// A refresh token is good once: the answer has the next one. Using one a second time ends the session.
+    #[oai(path = "/refresh", method = "post", operation_id = "messengerRefresh")]
+    async fn refresh(
+        &self,
+        api: Data<&Arc<Api>>,
+        body: JsonBody<Refresh>,
+    ) -> Result<Found<MessengerLoggedIn>, ApiError> {
+        let done = api.commands.refresh(Audience::Messenger, &body.0.refresh_token, api.ids.next()).await?;
+        Ok(MessengerLoggedIn::answer(&api, done))
+    }
+
+    /// Log out
+    ///
+    /// Ends the session of the token: neither token works any more, and its live streams are closed.
+    #[oai(path = "/logout", method = "post", operation_id = "messengerLogout")]
+    async fn log_out(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<Success>, ApiError> {
+        let done = api.commands.log_out(&token.request(&api)).await?;
+        Ok(Found::at(done.position, Success::yes()))
+    }
+}
+
+impl MessengerLoggedIn {
+    fn answer(api: &Api, done: Done<LoggedIn>) -> Found<Self> {
         let logged_in = done.value;
         let access = api.tokens.issue(&logged_in, api.clock.now());
         let account = &logged_in.account;
@@ -120,22 +136,13 @@ impl MessengerLoginApi {
             name: account.name.known().cloned().unwrap_or_default(),
             business_id: account.business_id.to_string(),
         };
-        let body = MessengerLoggedIn {
+        let body = Self {
             success: true,
             token: access.token,
             refresh_token: logged_in.refresh_token,
             expires_at: access.expires_at.to_string(),
             user,
         };
-        Ok(Found::at(done.position, body))
-    }
-
-    /// Log out
-    ///
-    /// Ends the session of the token: neither token works any more, and its live streams are closed.
-    #[oai(path = "/logout", method = "post", operation_id = "messengerLogout")]
-    async fn log_out(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<Success>, ApiError> {
-        let done = api.commands.log_out(&token.request(&api)).await?;
-        Ok(Found::at(done.position, Success { success: true }))
+        Found::at(done.position, body)
     }
 }

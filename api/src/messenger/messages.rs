@@ -14,10 +14,10 @@ use serde::Deserialize;
 
 use crate::Api;
 use crate::auth::MessengerToken;
+use crate::bodies::{Created, Found};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
-use crate::responses::{Created, Found};
 
 pub(crate) struct MessagesApi;
 

@@ -55,9 +55,9 @@ impl Connections {
         }
     }
 
-    /// Cuts the connections of a person that this is true of.
-    pub(crate) fn cut_of(&self, person: UserId, is_meant: impl Fn(&Connection) -> bool) {
-        self.of(person).into_iter().filter(|connection| is_meant(connection)).for_each(cut);
+    /// Cuts the connections of a person.
+    pub(crate) fn cut_of(&self, person: UserId) {
+        self.of(person).into_iter().for_each(cut);
     }
 
     /// Cuts all connections that this is true of.

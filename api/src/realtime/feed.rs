@@ -59,17 +59,16 @@ impl Feed<'_> {
             }
             Session::CATEGORY => {
                 if let Some(SessionEvent::Revoked(_)) = read(event)?
-                    && let (Some(user), Ok(session)) =
-                        (event.metadata.actor.user, event.stream.id().parse::<SessionId>())
+                    && let Ok(session) = event.stream.id().parse::<SessionId>()
                 {
-                    self.connections.cut_of(UserId(user), |connection| connection.session_id == session);
+                    self.connections.cut_all(|connection| connection.session_id == session);
                 }
             }
             User::CATEGORY => {
                 if let Some(UserEvent::Suspended(_)) = read(event)?
                     && let Ok(user) = event.stream.id().parse::<UserId>()
                 {
-                    self.connections.cut_of(user, |_| true);
+                    self.connections.cut_of(user);
                 }
             }
             Business::CATEGORY => {

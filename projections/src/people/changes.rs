@@ -32,6 +32,8 @@ pub struct Changes {
     /// People whose login is no longer waiting for them.
     settled_logins: Vec<Uuid>,
     new_sessions: HashMap<Uuid, SessionStarted>,
+    /// When sessions that were refreshed run out now.
+    refreshed_sessions: HashMap<Uuid, Timestamp>,
     revoked_sessions: HashMap<Uuid, Timestamp>,
 }
 
@@ -139,6 +141,9 @@ impl Changes {
         match fact {
             SessionEvent::Started(fact) => {
                 self.new_sessions.insert(id, fact);
+            }
+            SessionEvent::Refreshed(fact) => {
+                self.refreshed_sessions.insert(id, fact.expires_at);
             }
             SessionEvent::Revoked(fact) => {
                 self.revoked_sessions.insert(id, fact.revoked_at);
@@ -263,6 +268,17 @@ impl Changes {
                 &column(&new, |(_, session)| session.audience.as_str()) as &[&str],
                 &column(&new, |(_, session)| OffsetDateTime::from(session.started_at)),
                 &column(&new, |(_, session)| OffsetDateTime::from(session.expires_at))
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.refreshed_sessions.is_empty() {
+            let refreshed: Vec<_> = self.refreshed_sessions.iter().collect();
+            sqlx::query!(
+                "UPDATE sessions SET expires_at = new.expires_at
+                 FROM unnest($1::uuid[], $2::timestamptz[]) AS new(id, expires_at) WHERE sessions.id = new.id",
+                &column(&refreshed, |(id, _)| **id),
+                &column(&refreshed, |(_, expires_at)| OffsetDateTime::from(**expires_at))
             )
             .execute(&mut *connection)
             .await?;

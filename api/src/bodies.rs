@@ -1,8 +1,9 @@
-//! Answers of operations that went well.
+//! What several operations take or answer.
 
-use poem_openapi::ApiResponse;
 use poem_openapi::payload::Json;
-use poem_openapi::types::{ParseFromJSON, ToJSON};
+use poem_openapi::types::{Example, ParseFromJSON, ToJSON};
+use poem_openapi::{ApiResponse, Object};
+use serde::Deserialize;
 
 /// The thing that was asked for or changed.
 #[derive(ApiResponse)]
@@ -30,5 +31,40 @@ pub(crate) enum Created<T: ParseFromJSON + ToJSON + Send + Sync> {
 impl<T: ParseFromJSON + ToJSON + Send + Sync> Created<T> {
     pub(crate) fn at(position: u64, thing: T) -> Self {
         Self::Created(Json(thing), position)
+    }
+}
+
+/// It worked
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+pub(crate) struct Success {
+    /// Always true
+    success: bool,
+}
+
+impl Example for Success {
+    fn example() -> Self {
+        Self::yes()
+    }
+}
+
+impl Success {
+    pub(crate) fn yes() -> Self {
+        Self { success: true }
+    }
+}
+
+/// What another access token is got with
+#[derive(Object, Deserialize)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Refresh {
+    /// From the last login or refresh
+    pub(crate) refresh_token: String,
+}
+
+impl Example for Refresh {
+    fn example() -> Self {
+        Self { refresh_token: "…".into() }
     }
 }
