@@ -6,6 +6,7 @@ use commands::{Caller, Request};
 use domain::session::Audience;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
+use projections::people::Viewer;
 
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
@@ -24,6 +25,11 @@ impl AdminToken {
     /// This request of the caller.
     pub(crate) fn request(&self, api: &Api) -> Request {
         Request { caller: self.0, correlation_id: api.ids.next() }
+    }
+
+    /// Who asks.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer { business_id: self.0.business_id, role: self.0.role }
     }
 }
 

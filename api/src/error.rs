@@ -144,6 +144,11 @@ impl ApiError {
         Self::from(ErrorBody::new(ErrorCode::ValidationError, format!("{field}: {reason}")))
     }
 
+    pub(crate) fn internal(cause: &dyn std::error::Error) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::from(ErrorBody::new(ErrorCode::InternalError, "Internal error"))
+    }
+
     pub(crate) fn forbidden(reason: &str) -> Self {
         Self::from(ErrorBody::new(ErrorCode::Forbidden, reason))
     }

@@ -44,6 +44,11 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
     Json(json!({"status": status, "head": head, "projections": projections})).with_status(code).into_response()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]
+fn gauge(figure: &'static str, projection: &'static str, value: u64) {
+    metrics::gauge!(figure, "projection" => projection).set(value as f64);
+}
+
 /// What is built from the log, and how far it has come.
 fn projections(api: &Api) -> [(&'static str, &Checkpoint); 2] {
     [(People::NAME, &api.people.1), (Messaging::NAME, &api.messaging.1)]
@@ -54,9 +59,9 @@ fn projections(api: &Api) -> [(&'static str, &Checkpoint); 2] {
 pub(crate) async fn figures(api: Data<&Arc<Api>>) -> Response {
     if let Ok(Ok(head)) = tokio::time::timeout(PATIENCE, api.store.head()).await {
         for (name, checkpoint) in projections(&api) {
-            let lag = head.saturating_sub(checkpoint.position());
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]
-            metrics::gauge!("switchboard_projection_lag_events", "projection" => name).set(lag as f64);
+            let position = checkpoint.position();
+            gauge("switchboard_projection_position", name, position);
+            gauge("switchboard_projection_lag_events", name, head.saturating_sub(position));
         }
     }
     api.metrics.render().with_content_type("text/plain; version=0.0.4").into_response()

@@ -8,6 +8,9 @@ use poem_openapi::types::ParseFromJSON;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::DeserializeOwned;
 
+/// What is wrong is said in so many characters at most: it may quote what was sent.
+const MAX_REASON_CHARS: usize = 200;
+
 /// A JSON body, documented as [`Json`] is.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
@@ -41,11 +44,15 @@ impl<'a, T: ParseFromJSON + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
 
 /// The body, or what is wrong with it: the field first, where it is one field's fault.
 fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    // Serde would take an array for the fields in their order.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err("the body must be a JSON object".to_owned());
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         let reason = without_place(&error.into_inner().to_string());
-        if field == "." { reason } else { format!("{field}: {reason}") }
+        if field == "." { reason } else { format!("{field:.MAX_REASON_CHARS$}: {reason}") }
     })?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(body)
@@ -53,7 +60,8 @@ fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
 
 /// Line and column help nobody whose JSON was written by a program.
 fn without_place(reason: &str) -> String {
-    reason.split_once(" at line ").map_or(reason, |(reason, _)| reason).to_owned()
+    let reason = reason.split_once(" at line ").map_or(reason, |(reason, _)| reason);
+    reason.chars().take(MAX_REASON_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -76,7 +84,9 @@ mod tests {
             (r#"{"someId":5}"#, "someId: invalid type: integer `5`, expected a string"),
             (r#"{"someId":"x","list":[1,"2"]}"#, "list[1]: invalid type: string \"2\", expected u8"),
             (r#"{"someId":"x","colour":1}"#, "colour: unknown field `colour`, expected `someId` or `list`"),
-            ("", "EOF while parsing a value"),
+            ("", "the body must be a JSON object"),
+            (r#"["x"]"#, "the body must be a JSON object"),
+            (" {", "EOF while parsing an object"),
         ] {
             assert_eq!(read::<Body>(json.as_bytes()).unwrap_err(), expected);
         }

@@ -7,7 +7,6 @@
 mod admin;
 mod auth;
 mod bodies;
-mod body_limit;
 mod error;
 mod freshness;
 mod health;
@@ -17,6 +16,7 @@ mod messenger;
 mod openapi;
 mod origin;
 mod realtime;
+mod request_checks;
 mod request_log;
 mod server;
 mod tokens;

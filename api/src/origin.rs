@@ -63,7 +63,7 @@ impl AllowedOrigins {
 }
 
 fn is_localhost(origin: &str) -> bool {
-    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let Some(("http" | "https", authority)) = origin.split_once("://") else { return false };
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
@@ -147,5 +147,6 @@ mod tests {
             assert!(allowed.allow(local), "{local}");
         }
         assert!(!allowed.allow("http://localhost.evil.net"));
+        assert!(!allowed.allow("ftp://localhost"));
     }
 }

@@ -5,7 +5,9 @@ mod endpoint;
 mod feed;
 mod payloads;
 mod socket;
+mod stream;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +16,15 @@ use socketioxide::SocketIo;
 
 use self::connections::Connections;
 use self::endpoint::SocketIoEndpoint;
+use self::stream::Streams;
 use crate::Api;
 
 /// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Packets that may wait for a client before it counts as too slow.
 const SEND_BUFFER_PACKETS: usize = 256;
+/// How long clients have to take notice when the server closes their connections.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take from connecting to saying who it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,6 +34,7 @@ pub struct Realtime {
     io: SocketIo,
     endpoint: SocketIoEndpoint,
     connections: Arc<Connections>,
+    streams: Streams,
 }
 
 impl Realtime {
@@ -45,8 +51,10 @@ impl Realtime {
             .connect_timeout(CONNECT_TIMEOUT)
             .build_svc();
         let connections = Arc::new(Connections::default());
-        socket::register(&io, &api, &connections);
-        Self { api, io, endpoint: SocketIoEndpoint::new(service), connections }
+        let streams = Streams::default();
+        socket::register(&io, &api, &connections, &streams);
+        let endpoint = SocketIoEndpoint::new(service, streams.clone());
+        Self { api, io, endpoint, connections, streams }
     }
 
     /// Serves handshakes and polling.
@@ -54,13 +62,16 @@ impl Realtime {
         self.endpoint.clone()
     }
 
-    /// Delivers what is appended to the log after a position to those who are connected. Returns when the log is shut down.
-    pub async fn deliver(&self, after: Position) {
-        feed::deliver(&self.api, &self.connections, after).await;
+    /// Delivers what is appended to the log after a position to those who are connected. Never returns.
+    pub async fn deliver(&self, after: Position) -> Infallible {
+        feed::deliver(&self.api, &self.connections, after).await
     }
 
     /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.
     pub async fn close(&self) {
-        self.io.close().await;
+        if tokio::time::timeout(CLOSE_PATIENCE, self.io.close()).await.is_err() {
+            tracing::debug!("clients that read nothing are cut");
+        }
+        self.streams.cut_all();
     }
 }

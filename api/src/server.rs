@@ -5,16 +5,16 @@ use std::sync::Arc;
 use poem::middleware::{CatchPanic, SetHeader};
 use poem::{Endpoint, EndpointExt, Response, Route, get};
 
-use crate::body_limit::body_limit;
 use crate::error::{ErrorBody, ErrorCode, respond, standard_error};
 use crate::origin::CheckOrigin;
 use crate::realtime::Realtime;
+use crate::request_checks::{body_limit, clear_headers};
 use crate::request_log::request_log;
 use crate::{Api, health, openapi};
 
 /// Everything that Switchboard serves.
 pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Response> + 'static {
-    let rest = openapi::routes().around(body_limit);
+    let rest = openapi::routes().around(body_limit).around(clear_headers);
     Route::new()
         .at("/healthz", get(health::healthz))
         .at("/readyz", get(health::readyz))

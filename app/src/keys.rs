@@ -76,12 +76,22 @@ fn read_or_make(path: &Path) -> Result<[u8; 32], KeyError> {
         Ok(text) => read_key(&text).ok_or_else(|| KeyError::MalformedFile(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = random();
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-            file.write_all(hex::encode(key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+            write_durably(path, &hex::encode(key)).map_err(failed)?;
             Ok(key)
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Writes a file for our own eyes only. It is there as a whole, and on disk, or not at all.
+fn write_durably(path: &Path, content: &str) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// Reads the keys, and makes those that don't exist yet. Nodes that start together agree on one of each.

@@ -40,7 +40,10 @@ fn run_command(cli: Cli) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Serve => {
-            logging::start(&cli.settings);
+            if let Err(error) = logging::start(&cli.settings) {
+                eprintln!("error: SWITCHBOARD_LOG can't be understood: {error}");
+                return ExitCode::FAILURE;
+            }
             match run(serve::serve(cli.settings)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {

@@ -3,14 +3,16 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::settings::{LogFormat, Settings};
 
-/// Starts logging. Does nothing when it has been started.
-pub(crate) fn start(settings: &Settings) {
+/// Starts logging. Does nothing when it has been started. Fails when the setting can't be understood: anything else might log too
+/// much.
+pub(crate) fn start(settings: &Settings) -> Result<(), ParseError> {
     // A library that logs whole statements or requests would log personal data with them.
     let filter = format!("{},sqlx=error,poem=warn,socketioxide=error,engineioxide=error", settings.log);
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -19,4 +21,5 @@ pub(crate) fn start(settings: &Settings) {
         LogFormat::Human => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+    Ok(())
 }

@@ -1,32 +1,53 @@
 //! Slow hashes of passwords: Argon2id with OWASP's minimum (19 MiB, two passes).
 
-use std::sync::Arc;
-use std::thread::available_parallelism;
+use std::num::NonZeroUsize;
+use std::thread::{self, available_parallelism};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use async_trait::async_trait;
 use commands::Passwords;
 use domain::Password;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Computes hashes off the threads that serve requests, as many at once as there are processors: more would only take the
-/// memory and the time of everything else.
+/// Hashes that may wait for a thread before those who want them are made to wait.
+const QUEUE: usize = 64;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Computes hashes on threads of its own, as many as there are processors: more at once would only take the memory and the time
+/// of everything else, and threads that come and go would each keep the memory of their last hash.
 pub(crate) struct SlowHashes {
-    slots: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
     /// What is verified when there is no hash, so that it takes as long.
     decoy: String,
 }
 
 impl SlowHashes {
     pub(crate) fn new() -> Self {
-        let processors = available_parallelism().map_or(1, usize::from);
-        Self { slots: Arc::new(Semaphore::new(processors)), decoy: hash("nobody has this password") }
+        let (jobs, queue) = mpsc::channel::<Job>(QUEUE);
+        let queue = std::sync::Arc::new(Mutex::new(queue));
+        for _ in 0..available_parallelism().map_or(1, NonZeroUsize::get) {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                while let Some(job) = { queue.blocking_lock().blocking_recv() } {
+                    job();
+                }
+            });
+        }
+        Self { jobs, decoy: hash("nobody has this password") }
     }
 
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(work).await.expect("hashing doesn't panic")
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Whoever wanted it may have gone before its turn came.
+            if !reply.is_closed() {
+                let _ = reply.send(work());
+            }
+        });
+        self.jobs.send(job).await.expect("the threads live as long as we do");
+        answer.await.expect("hashing doesn't panic")
     }
 }
 
@@ -65,5 +86,15 @@ mod tests {
         assert!(!hashes.verify("battery staple".into(), Some(hash)).await);
         assert!(!hashes.verify("nobody has this password".into(), None).await);
         assert!(!hashes.verify("correct horse".into(), Some("not a hash".into())).await);
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_nobody_waits_for_any_more_is_not_computed() {
+        let hashes = SlowHashes::new();
+        for _ in 0..10_000 {
+            let abandoned = hashes.verify("given up".into(), None);
+            drop(tokio::time::timeout(std::time::Duration::ZERO, abandoned).await);
+        }
+        assert!(!hashes.verify("the next one".into(), None).await, "and doesn't wait for ten thousand others");
     }
 }

@@ -25,7 +25,9 @@ use crate::system::System;
 use crate::{demo, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a connection may be silent. Live streams are pinged three times as often.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How often logins that were reserved for nobody are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often figures and limits that have piled up are tidied.
@@ -53,6 +55,8 @@ pub(crate) enum ServeError {
     FirstAccounts(#[source] commands::Error),
     #[error("can't listen on {address}")]
     Listen { address: String, source: std::io::Error },
+    #[error("a part of the server has broken down: its log says which")]
+    Broken,
     #[error("the server failed")]
     Server(#[source] std::io::Error),
 }
@@ -79,6 +83,7 @@ async fn serve_on(
     database: &Database,
     first_admin: FirstAdmin,
 ) -> Result<(), ServeError> {
+    let metrics = metrics_recorder();
     let pool = database.pool.clone();
     let master_key = MasterKey::load(settings.master_key.as_deref(), &settings.data_dir)?;
     let keys = keys::load(&pool, &master_key).await?;
@@ -107,9 +112,8 @@ async fn serve_on(
     }));
     background.spawn({
         let commands = commands.clone();
-        async move { commands.follow_log(head).await }
+        async move { match commands.follow_log(head).await {} }
     });
-    background.spawn(sweep(commands.clone()));
 
     make_first_admin(&commands, first_admin).await?;
     let mut allowed_origins = AllowedOrigins::parse(&settings.allowed_origins);
@@ -117,6 +121,8 @@ async fn serve_on(
         allowed_origins = allowed_origins.and_localhost();
         demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
     }
+
+    background.spawn(sweep(commands.clone()));
 
     let api = Arc::new(Api {
         commands,
@@ -128,30 +134,36 @@ async fn serve_on(
         ids,
         allowed_origins,
         limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit),
-        metrics: metrics_recorder(),
+        metrics,
     });
     background.spawn(tidy_up(api.clone()));
     let realtime = Arc::new(Realtime::new(api.clone()));
     background.spawn({
         let realtime = realtime.clone();
-        async move { realtime.deliver(head).await }
+        async move { match realtime.deliver(head).await {} }
     });
 
     for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
         println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
     }
+    let mut outcome = Ok(());
     let stop = async {
-        told_to_stop().await;
-        tracing::info!("stopping: finishing what was accepted");
+        tokio::select! {
+            () = told_to_stop() => tracing::info!("stopping: finishing what was accepted"),
+            // A part that has ended, which none ever should, can't be done without: better no server than half of one.
+            _ = background.join_next() => outcome = Err(ServeError::Broken),
+            () = postgres_store.broken() => outcome = Err(ServeError::Broken),
+        }
         realtime.close().await;
     };
     let served = Server::new_with_acceptor(acceptor)
+        .idle_timeout(IDLE_TIMEOUT)
         .run_with_graceful_shutdown(api::server(&api, &realtime), stop, Some(DRAIN))
         .await
         .map_err(ServeError::Server);
     postgres_store.shut_down().await;
     background.shutdown().await;
-    served
+    served.and(outcome)
 }
 
 /// Until SIGINT or SIGTERM.
@@ -212,11 +224,17 @@ fn first_admin(settings: &Settings) -> Result<FirstAdmin, ServeError> {
 }
 
 async fn make_first_admin(commands: &Commands, first: FirstAdmin) -> Result<(), ServeError> {
-    let email = first.account.email.as_str().to_owned();
-    let is_new = commands.ensure_first_super_admin(first.account).await.map_err(ServeError::FirstAccounts)?;
-    if let (true, Some(password)) = (is_new, first.made_up) {
-        // On standard output and not in the log, and never again.
+    if commands.has_first_super_admin().await.map_err(ServeError::FirstAccounts)? {
+        return Ok(());
+    }
+    if let Some(password) = first.made_up {
+        // On standard output and not in the log, and before the account is made: afterwards might never come.
+        let email = first.account.email.as_str();
         println!("\nThe first super admin is {email} with the password {password}: keep it, it isn't shown again.\n");
+    }
+    let is_new = commands.ensure_first_super_admin(first.account).await.map_err(ServeError::FirstAccounts)?;
+    if !is_new {
+        println!("Another node has made the first super admin just now: what it says counts.");
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ struct Server {
     _data_dir: tempfile::TempDir,
 }
 
+#[derive(Clone)]
 struct Pair {
     sender_token: String,
     recipient_id: String,
@@ -50,16 +51,6 @@ pub(crate) async fn measure(concurrencies: &[usize], duration: Duration) {
             all += histogram.expect("pairs don't panic");
         }
         report::row(*concurrency, &all, duration.min(began.elapsed()));
-    }
-}
-
-impl Clone for Pair {
-    fn clone(&self) -> Self {
-        Self {
-            sender_token: self.sender_token.clone(),
-            recipient_id: self.recipient_id.clone(),
-            recipient_token: self.recipient_token.clone(),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Loading streams, deciding, appending.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,11 +147,12 @@ impl Aggregates {
         let mut is_fresh = false;
         for _ in 0..ATTEMPTS {
             let events = match loaded.state.decide(command.clone()) {
-                Ok(events) if events.is_empty() => return Ok(loaded),
-                Ok(events) => events,
+                Ok(events) if !events.is_empty() => events,
+                Ok(_) if is_fresh => return Ok(loaded),
                 Err(rule) if is_fresh => return Err(Refusal::Rule(rule)),
-                // What is remembered may be a moment old: a rule only stands if the log agrees.
-                Err(_) => {
+                // What is remembered may be a moment old: that nothing is left to do, or that a rule forbids it, only counts if
+                // the log agrees. An append would find out by itself.
+                Ok(_) | Err(_) => {
                     loaded = self.read::<D>(id).await?;
                     is_fresh = true;
                     continue;
@@ -159,7 +161,7 @@ impl Aggregates {
             match self.append(&loaded, id, &events, metadata).await {
                 Ok(next) => {
                     let next = Arc::new(next);
-                    D::cache(self).remember(id, next.clone());
+                    D::cache(self).update(id, &next);
                     return Ok(next);
                 }
                 Err(AppendError::Conflict(_)) => {
@@ -213,11 +215,11 @@ impl Aggregates {
         Ok(next)
     }
 
-    /// Keeps what is remembered current. Returns when the log is shut down.
-    pub(crate) async fn follow_log(&self, after: Position) {
+    /// Keeps what is remembered current. Never returns.
+    pub(crate) async fn follow_log(&self, after: Position) -> Infallible {
         let mut subscription = self.store.subscribe(after);
-        while let Some(delivery) = subscription.next().await {
-            match delivery {
+        loop {
+            match subscription.next().await {
                 Ok(Delivery::Events(batch)) => batch.iter().for_each(|event| self.announce(event)),
                 Ok(Delivery::CaughtUp(_)) => {}
                 Err(error) => {

@@ -1,13 +1,9 @@
 //! A business with people to try things with. Everything about it is fixed, so that documentation can name it; it is made only
 //! when an operator asks for it.
 
-use domain::business::{Business, BusinessCommand, BusinessError};
 use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role, UserId};
 use uuid::Uuid;
 
-use crate::aggregates::Refusal;
-use crate::businesses::explain_business;
-use crate::caller::by_the_system;
 use crate::{Commands, Error, NewUser};
 
 /// Password of everybody in the demo business.
@@ -46,31 +42,18 @@ impl Commands {
     /// # Errors
     /// When the log can't be used.
     pub async fn ensure_demo(&self) -> Result<Demo, Error> {
-        let metadata = by_the_system(BUSINESS, self.ids.next());
-        let register =
-            BusinessCommand::Register { id: BUSINESS, name: BusinessName::parse("Demo")?, at: self.clock.now() };
-        match self.aggregates.execute::<Business>(&BUSINESS.to_string(), register, &metadata).await {
-            Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => {}
-            Err(refusal) => return Err(explain_business(refusal)),
-        }
+        self.ensure_business(BUSINESS, BusinessName::parse("Demo")?).await?;
         let mut people = vec![];
         for (email, name, role) in PEOPLE {
-            let id = UserId(Uuid::new_v5(&BUSINESS.0, email.as_bytes()));
-            if self.user(id).await?.state.account().is_none() {
-                let new = NewUser {
-                    business_id: BUSINESS,
-                    email: EmailAddress::parse(email)?,
-                    name: PersonName::parse(name)?,
-                    avatar: None,
-                    role,
-                    password: Password::parse(DEMO_PASSWORD)?,
-                };
-                match self.create_user_as(id, new, &metadata).await {
-                    // Another node was faster.
-                    Ok(_) | Err(Error::Conflict(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            let new = NewUser {
+                business_id: BUSINESS,
+                email: EmailAddress::parse(email)?,
+                name: PersonName::parse(name)?,
+                avatar: None,
+                role,
+                password: Password::parse(DEMO_PASSWORD)?,
+            };
+            let (id, _) = self.ensure_user(email, new).await?;
             people.push(DemoPerson { id, email, name });
         }
         Ok(Demo { business_id: BUSINESS, people })

@@ -1,12 +1,8 @@
 //! The first super admin, made when there is none: somebody has to create the others.
 
-use domain::business::{Business, BusinessCommand, BusinessError};
-use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role, UserId};
-use uuid::Uuid;
+use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role};
 
-use crate::aggregates::Refusal;
-use crate::businesses::explain_business;
-use crate::caller::by_the_system;
+use crate::fixed_accounts::FixedAccount;
 use crate::{Commands, Error, NewUser};
 
 /// Who shall be the first super admin.
@@ -18,28 +14,24 @@ pub struct FirstSuperAdmin {
     pub password: Password,
 }
 
+const SEED: &str = "first super admin";
+
 impl Commands {
-    /// Registers the system business and creates its first super admin, unless there is one. Their ids are fixed, so that nodes
-    /// which start together agree. Returns whether this call created the account.
+    /// Whether the first super admin has been made.
     ///
     /// # Errors
     /// When the log can't be used.
+    pub async fn has_first_super_admin(&self) -> Result<bool, Error> {
+        Ok(matches!(self.fixed_account(BusinessId::SYSTEM, SEED).await?, FixedAccount::Exists(_)))
+    }
+
+    /// Registers the system business and creates its first super admin, unless there is one. Returns whether this call created
+    /// the account.
+    ///
+    /// # Errors
+    /// When the log can't be used, or somebody else has the email.
     pub async fn ensure_first_super_admin(&self, first: FirstSuperAdmin) -> Result<bool, Error> {
-        let id = UserId(Uuid::new_v5(&BusinessId::SYSTEM.0, b"first super admin"));
-        if self.user(id).await?.state.account().is_some() {
-            return Ok(false);
-        }
-        let metadata = by_the_system(BusinessId::SYSTEM, self.ids.next());
-        let register = BusinessCommand::Register {
-            id: BusinessId::SYSTEM,
-            name: BusinessName::parse("System")?,
-            at: self.clock.now(),
-        };
-        let business = BusinessId::SYSTEM.to_string();
-        match self.aggregates.execute::<Business>(&business, register, &metadata).await {
-            Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => {}
-            Err(refusal) => return Err(explain_business(refusal)),
-        }
+        self.ensure_business(BusinessId::SYSTEM, BusinessName::parse("System")?).await?;
         let new = NewUser {
             business_id: BusinessId::SYSTEM,
             email: first.email,
@@ -48,11 +40,7 @@ impl Commands {
             role: Role::SystemSuperAdmin,
             password: first.password,
         };
-        match self.create_user_as(id, new, &metadata).await {
-            Ok(_) => Ok(true),
-            // Another node was faster.
-            Err(Error::Conflict(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let (_, is_new) = self.ensure_user(SEED, new).await?;
+        Ok(is_new)
     }
 }

@@ -12,6 +12,7 @@ mod create_user;
 mod demo;
 mod error;
 mod first_super_admin;
+mod fixed_accounts;
 mod keyed_hash;
 mod log_in;
 mod ports;
@@ -21,6 +22,7 @@ mod state_cache;
 mod unfinished_logins;
 mod users;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,9 +94,9 @@ impl Commands {
     }
 
     /// Keeps what is remembered of streams current, by following the log from a position that was its head before any command
-    /// was given. Returns when the log is shut down.
-    pub async fn follow_log(&self, after: Position) {
-        self.aggregates.follow_log(after).await;
+    /// was given. Never returns.
+    pub async fn follow_log(&self, after: Position) -> Infallible {
+        self.aggregates.follow_log(after).await
     }
 
     /// The last position that this node has acknowledged to anybody.

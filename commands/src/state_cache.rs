@@ -76,8 +76,16 @@ impl<D: Decider> StateCache<D> {
         }
     }
 
+    /// Goes on from a state that is remembered. One that isn't may have changed since unnoticed, so nothing begins here.
+    pub(crate) fn update(&self, id: &str, next: &Arc<Loaded<D>>) {
+        self.states.entry_by_ref(id).and_compute_with(|known| match known {
+            Some(known) if known.value().version < next.version => Op::Put(next.clone()),
+            _ => Op::Nop,
+        });
+    }
+
     /// Remembers a state, unless a newer one is known.
-    pub(crate) fn remember(&self, id: &str, loaded: Arc<Loaded<D>>) {
+    fn remember(&self, id: &str, loaded: Arc<Loaded<D>>) {
         self.states.entry_by_ref(id).and_compute_with(|known| match known {
             Some(known) if known.value().version >= loaded.version => Op::Nop,
             _ => Op::Put(loaded),
@@ -106,7 +114,7 @@ impl<D: Decider> StateCache<D> {
             Ok(Some(event)) if known.version + 1 == version => {
                 let mut next = (*known).clone();
                 next.evolve(&event, position);
-                self.remember(id, Arc::new(next));
+                self.update(id, &Arc::new(next));
             }
             _ => self.forget(id),
         }
@@ -191,6 +199,17 @@ mod tests {
         let cache = StateCache::new(10);
         cache.remember("a", loaded(3));
         cache.remember("a", loaded(2));
+        cache.update("a", &loaded(2));
         assert_eq!(cache.get("a").unwrap().version, 3);
+    }
+
+    #[test]
+    fn what_was_appended_is_not_remembered_when_the_log_may_have_gone_on_unnoticed() {
+        let cache = StateCache::new(10);
+        // Somebody appends 7, another node 8; both are announced before the one who appended 7 gets here.
+        announce(&cache, 7);
+        announce(&cache, 8);
+        cache.update("a", &loaded(7));
+        assert!(cache.get("a").is_none());
     }
 }

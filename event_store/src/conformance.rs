@@ -125,9 +125,8 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEven
     tokio::time::timeout(DEADLINE, async {
         while events.len() < count {
             match subscription.next().await {
-                Some(Ok(Delivery::Events(batch))) => events.extend_from_slice(&batch),
-                Some(Ok(Delivery::CaughtUp(_)) | Err(_)) => {}
-                None => break,
+                Ok(Delivery::Events(batch)) => events.extend_from_slice(&batch),
+                Ok(Delivery::CaughtUp(_)) | Err(_) => {}
             }
         }
     })
@@ -140,7 +139,7 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<RecordedEven
 async fn until_caught_up(subscription: &mut Subscription) -> (Vec<RecordedEvent>, Position) {
     let mut events = vec![];
     loop {
-        match tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap().unwrap().unwrap() {
+        match tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap().unwrap() {
             Delivery::Events(batch) => events.extend_from_slice(&batch),
             Delivery::CaughtUp(position) => return (events, position),
         }

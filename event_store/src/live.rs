@@ -10,7 +10,7 @@ use crate::subscription::{Batch, Delivery, Subscription};
 use crate::{Position, RecordedEvent, StoreError};
 
 /// Batches that a slow follower may lag behind before it has to read the log again.
-const LIVE_BATCHES: usize = 1024;
+const LIVE_BATCHES: usize = 256;
 /// Events read at once by those who catch up.
 const CATCH_UP_EVENTS: usize = 1000;
 
@@ -41,7 +41,7 @@ impl Live {
     pub(crate) fn follow(&self, log: Arc<dyn ReadAll>, after: Position) -> Subscription {
         let follower = Follower { log, live: self.clone(), cursor: after, phase: Phase::Behind };
         Subscription::new(stream::unfold(follower, |mut follower| async move {
-            let delivery = follower.next().await?;
+            let delivery = follower.next().await;
             Some((delivery, follower))
         }))
     }
@@ -65,23 +65,23 @@ enum Phase {
 }
 
 impl Follower {
-    async fn next(&mut self) -> Option<Result<Delivery, StoreError>> {
+    async fn next(&mut self) -> Result<Delivery, StoreError> {
         loop {
             match &mut self.phase {
                 Phase::Behind => self.phase = Phase::CatchingUp(self.live.batches.subscribe()),
                 Phase::CatchingUp(_) => {
                     let events = match self.log.read_all(self.cursor, CATCH_UP_EVENTS).await {
                         Ok(events) => events,
-                        Err(error) => return Some(Err(error)),
+                        Err(error) => return Err(error),
                     };
                     if let Some(last) = events.last() {
                         self.cursor = last.position;
-                        return Some(Ok(Delivery::Events(events.into())));
+                        return Ok(Delivery::Events(events.into()));
                     }
                     if let Phase::CatchingUp(live) = std::mem::replace(&mut self.phase, Phase::Behind) {
                         self.phase = Phase::Current(live);
                     }
-                    return Some(Ok(Delivery::CaughtUp(self.cursor)));
+                    return Ok(Delivery::CaughtUp(self.cursor));
                 }
                 Phase::Current(live) => match live.recv().await {
                     Ok(batch) => {
@@ -89,14 +89,16 @@ impl Follower {
                         match (batch.first(), batch.last()) {
                             (Some(first), Some(last)) if first.position == self.cursor + 1 => {
                                 self.cursor = last.position;
-                                return Some(Ok(Delivery::Events(batch)));
+                                return Ok(Delivery::Events(batch));
                             }
                             (Some(_), Some(_)) => self.phase = Phase::Behind,
                             _ => {}
                         }
                     }
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.phase = Phase::Behind,
-                    Err(broadcast::error::RecvError::Closed) => return None,
+                    // It can't be closed: the follower has a sender too.
+                    Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {
+                        self.phase = Phase::Behind;
+                    }
                 },
             }
         }

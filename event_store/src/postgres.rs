@@ -26,6 +26,9 @@ use crate::{
 /// Appends that may wait for the committer before writers are made to wait.
 const QUEUE: usize = 8192;
 
+/// Batches that may wait to be announced.
+const ANNOUNCEMENTS: usize = 64;
+
 /// The log in a Postgres database. Dropping it abandons what is queued; see [`shut_down`](Self::shut_down).
 pub struct PostgresStore {
     reader: Arc<Reader>,
@@ -35,8 +38,8 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the log in the database of this pool, whose migrations have been applied. Readers share the pool; the committer and
-    /// the listener each have a connection of their own.
+    /// Opens the log in the database of this pool, whose migrations have been applied. Readers and the listener share the pool;
+    /// the committer and the notifier each have a connection of their own.
     ///
     /// # Errors
     /// When the database can't be reached.
@@ -45,12 +48,17 @@ impl PostgresStore {
         let live = Live::new();
         let head = reader.head().await?;
         let (queue, pending) = mpsc::channel(QUEUE);
-        let (committed, announcements) = mpsc::channel(QUEUE);
+        let (committed, announcements) = mpsc::channel(ANNOUNCEMENTS);
         let mut tasks = JoinSet::new();
         let connect = pool.connect_options();
         tasks.spawn(Committer::new((*connect).clone(), reader.clone(), committed).run(pending));
         tasks.spawn(tail::run(pool, reader.clone(), live.clone(), head, announcements));
         Ok(Self { reader, live, queue, tasks: tasks.into() })
+    }
+
+    /// Returns when the store can't work any more, which it should never do by itself.
+    pub async fn broken(&self) {
+        let _ = self.tasks.lock().await.join_next().await;
     }
 
     /// Commits what is queued, announces it, and ends. Appends after this fail.

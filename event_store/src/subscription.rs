@@ -57,11 +57,12 @@ impl Subscription {
         Self(Box::pin(stream))
     }
 
-    /// The next thing to know; waits for it. `None` when the store was shut down.
+    /// The next thing to know; waits for it, for as long as it takes.
     ///
     /// # Errors
     /// When the store fails. Calling again tries again, from the same place.
-    pub async fn next(&mut self) -> Option<Result<Delivery, StoreError>> {
-        self.0.next().await
+    pub async fn next(&mut self) -> Result<Delivery, StoreError> {
+        let ended = || Err(StoreError::new("following the log", "the store was shut down"));
+        self.0.next().await.unwrap_or_else(ended)
     }
 }

@@ -26,6 +26,11 @@ impl Checkpoint {
         Self { position: watch::Sender::new(0) }
     }
 
+    /// Says where the projection is, even if that is further back: what was committed last may be lost in a crash of the database.
+    pub(crate) fn begin_at(&self, position: Position) {
+        self.position.send_replace(position);
+    }
+
     pub(crate) fn advance(&self, position: Position) {
         self.position.send_if_modified(|at| {
             let further = *at < position;

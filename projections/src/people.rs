@@ -4,7 +4,7 @@ mod changes;
 mod queries;
 
 pub use changes::People;
-pub use queries::{BusinessRow, PeopleQueries, SessionRow, UserFilter, UserRow};
+pub use queries::{BusinessRow, PeopleQueries, UserRow, Viewer};
 
 /// Shut out or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,8 +50,6 @@ enum Setback {
     Store(#[from] event_store::StoreError),
     #[error("another node has moved the checkpoint away from {0}")]
     Overtaken(Position),
-    #[error("the log was shut down")]
-    LogClosed,
 }
 
 impl Runner {
@@ -79,12 +77,13 @@ impl Runner {
         while !self.take_charge::<P>(&mut connection).await? {
             let until = tokio::time::Instant::now() + CANDIDACY_INTERVAL;
             while tokio::time::Instant::now() < until {
-                self.checkpoint.advance(stored_checkpoint::<P>(&mut connection).await?);
+                self.checkpoint.begin_at(stored_checkpoint::<P>(&mut connection).await?);
+                self.stalled = false;
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         }
         let mut at = stored_checkpoint::<P>(&mut connection).await?;
-        self.checkpoint.advance(at);
+        self.checkpoint.begin_at(at);
         let mut subscription = self.foundations.store.subscribe(at);
         loop {
             let events = next_batch(&mut subscription).await?;
@@ -95,8 +94,6 @@ impl Runner {
             at = last;
             self.stalled = false;
             self.checkpoint.advance(at);
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]
-            metrics::gauge!("switchboard_projection_position", "projection" => P::NAME).set(at as f64);
         }
     }
 
@@ -122,7 +119,7 @@ async fn next_batch(subscription: &mut Subscription) -> Result<Vec<event_store::
     let mut count = 0;
     let mut next = Some(subscription.next().await);
     while let Some(delivery) = next {
-        match delivery.ok_or(Setback::LogClosed)?? {
+        match delivery? {
             Delivery::Events(batch) => {
                 count += batch.len();
                 batches.push(batch);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use commands::{Caller, NewUser};
+use commands::NewUser;
 use domain::user::Account;
-use domain::{Avatar, BusinessId, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
+use domain::{Avatar, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
-use projections::people::{UserFilter, UserRow};
+use projections::people::UserRow;
 use serde::Deserialize;
 
 use super::page_request;
@@ -159,21 +159,6 @@ fn user_id(text: &str) -> Result<UserId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found("User"))
 }
 
-/// Whose people the caller may see: those of the business asked for, if any, and never those of another tenant.
-fn visible(caller: &Caller, asked_for: Option<String>) -> Result<UserFilter, ApiError> {
-    let asked_for: Option<BusinessId> = match asked_for {
-        Some(id) => Some(id.parse().map_err(|_| ApiError::not_found("Business"))?),
-        None => None,
-    };
-    let business_id = match asked_for {
-        Some(id) if caller.role.may_see(caller.business_id, id) => Some(id),
-        Some(_) => return Err(ApiError::not_found("Business")),
-        None if caller.role.is_system() => None,
-        None => Some(caller.business_id),
-    };
-    Ok(UserFilter { business_id })
-}
-
 #[OpenApi(prefix_path = "/api/admin/users", tag = "Tag::Users")]
 impl UsersApi {
     /// Create a user
@@ -195,7 +180,11 @@ impl UsersApi {
             business_id: body.business_id.parse().map_err(|_| ApiError::not_found("Business"))?,
             avatar: body.avatar.as_deref().map(Avatar::parse).transpose()?,
         };
-        let done = api.commands.create_user(&token.request(&api), new).await?;
+        // On a task of its own, so that a client who goes away doesn't leave the login without its account.
+        let request = token.request(&api);
+        let commands = api.commands.clone();
+        let creating = tokio::spawn(async move { commands.create_user(&request, new).await });
+        let done = creating.await.map_err(|error| ApiError::internal(&error))??;
         Ok(Created::at(done.position, OneUser { success: true, user: User::of(&done.value, true) }))
     }
 
@@ -219,15 +208,14 @@ impl UsersApi {
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Users>, ApiError> {
         let request = page_request(page.0, limit.0)?;
-        let filter = visible(&token.request(&api).caller, business_id.0)?;
+        let only = match business_id.0 {
+            Some(id) => Some(id.parse().map_err(|_| ApiError::not_found("Business"))?),
+            None => None,
+        };
         let (people, checkpoint) = &api.people;
         let position = api.fresh(checkpoint, min_position.0).await?;
-        if let Some(id) = filter.business_id
-            && people.business(id).await?.is_none()
-        {
-            return Err(ApiError::not_found("Business"));
-        }
-        let users = people.users(filter, request).await?;
+        let users = people.users(token.viewer(), only, request).await?;
+        let users = users.ok_or_else(|| ApiError::not_found("Business"))?;
         let body = Users {
             success: true,
             users: users.items.into_iter().map(User::from).collect(),
@@ -248,10 +236,9 @@ impl UsersApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<OneUser>, ApiError> {
-        let filter = visible(&token.request(&api).caller, None)?;
         let (people, checkpoint) = &api.people;
         let position = api.fresh(checkpoint, min_position.0).await?;
-        let user = people.user(user_id(&id.0)?, filter).await?.ok_or_else(|| ApiError::not_found("User"))?;
+        let user = people.user(token.viewer(), user_id(&id.0)?).await?.ok_or_else(|| ApiError::not_found("User"))?;
         Ok(Found::at(position, OneUser { success: true, user: user.into() }))
     }
 

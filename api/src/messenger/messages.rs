@@ -24,13 +24,29 @@ pub(crate) struct MessagesApi;
 /// What a message is
 #[derive(Clone, Copy, Enum, Deserialize)]
 #[oai(rename_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum MessageType {
     Text,
     Image,
     Video,
     Audio,
     File,
+}
+
+/// Serde's own way would take `{"text": null}` for `"text"`.
+impl TryFrom<String> for MessageType {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "text" => Ok(Self::Text),
+            "image" => Ok(Self::Image),
+            "video" => Ok(Self::Video),
+            "audio" => Ok(Self::Audio),
+            "file" => Ok(Self::File),
+            _ => Err("must be text, image, video, audio or file"),
+        }
+    }
 }
 
 impl From<MessageType> for MessageKind {

@@ -2,32 +2,50 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::{BusinessId, SessionId, UserId};
 use serde::Serialize;
 use socketioxide::extract::SocketRef;
 
+use super::stream::Cutter;
+
+/// How long a client that is shut out has to take notice of it before its stream is cut.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// The connections of this node, by person.
 #[derive(Default)]
-pub(crate) struct Connections {
+pub(super) struct Connections {
     people: Mutex<HashMap<UserId, Vec<Connection>>>,
 }
 
 /// One connection.
 #[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) socket: SocketRef,
-    pub(crate) session_id: SessionId,
-    pub(crate) business_id: BusinessId,
+pub(super) struct Connection {
+    pub(super) person: UserId,
+    pub(super) session_id: SessionId,
+    pub(super) business_id: BusinessId,
+    pub(super) socket: SocketRef,
+    /// Cuts its stream; none while it polls.
+    pub(super) cutter: Option<Cutter>,
+}
+
+/// Why a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cut {
+    /// The client doesn't take its events in fast enough. It sees its connection break, and comes back by itself.
+    TooSlow,
+    /// The person may not be here any longer. The client is told, and stays away.
+    ShutOut,
 }
 
 impl Connections {
-    pub(crate) fn add(&self, person: UserId, connection: Connection) {
-        self.people().entry(person).or_default().push(connection);
+    pub(super) fn add(&self, connection: Connection) {
+        self.people().entry(connection.person).or_default().push(connection);
         metrics::gauge!("switchboard_connections", "transport" => "socket.io").increment(1);
     }
 
-    pub(crate) fn remove(&self, person: UserId, socket: &SocketRef) {
+    pub(super) fn remove(&self, person: UserId, socket: &SocketRef) {
         let mut people = self.people();
         let Some(connections) = people.get_mut(&person) else { return };
         let before = connections.len();
@@ -40,44 +58,55 @@ impl Connections {
         }
     }
 
-    pub(crate) fn is_connected(&self, person: UserId) -> bool {
+    pub(super) fn is_connected(&self, person: UserId) -> bool {
         self.people().contains_key(&person)
     }
 
-    /// Sends an event to every connection of a person. A client that doesn't take its events in fast enough is cut off: it
-    /// notices, and can ask for what it missed; an event left out it would never notice.
-    pub(crate) fn emit(&self, person: UserId, event: &str, payload: &impl Serialize) {
-        for connection in self.of(person) {
+    /// Sends an event to every connection of a person. A connection that doesn't take it is cut: its client notices that, and
+    /// would never notice an event left out.
+    pub(super) fn emit(&self, person: UserId, event: &str, payload: &impl Serialize) {
+        let connections = self.people().get(&person).cloned().unwrap_or_default();
+        for connection in connections {
             if let Err(error) = connection.socket.emit(event, payload) {
-                tracing::debug!(%error, %person, "a connection is too slow, or gone: it is cut off");
-                cut(connection);
+                tracing::debug!(%error, %person, "a connection is too slow, or gone: it is cut");
+                metrics::counter!("switchboard_connections_cut_total").increment(1);
+                self.cut(connection, Cut::TooSlow);
             }
         }
     }
 
-    /// Cuts the connections of a person.
-    pub(crate) fn cut_of(&self, person: UserId) {
-        self.of(person).into_iter().for_each(cut);
-    }
-
-    /// Cuts all connections that this is true of.
-    pub(crate) fn cut_all(&self, is_meant: impl Fn(&Connection) -> bool) {
+    /// Cuts the connections of people who may not be here any longer.
+    pub(super) fn shut_out(&self, is_meant: impl Fn(&Connection) -> bool) {
         let meant: Vec<Connection> =
             self.people().values().flatten().filter(|connection| is_meant(connection)).cloned().collect();
-        meant.into_iter().for_each(cut);
+        for connection in meant {
+            self.cut(connection, Cut::ShutOut);
+        }
     }
 
-    /// A copy, so that nothing is sent under the lock.
-    fn of(&self, person: UserId) -> Vec<Connection> {
-        self.people().get(&person).cloned().unwrap_or_default()
+    /// Nothing is sent over the connection from now on, not even what a client that wakes up would still have room for.
+    fn cut(&self, connection: Connection, why: Cut) {
+        self.remove(connection.person, &connection.socket);
+        match connection.cutter {
+            Some(cutter) if why == Cut::TooSlow => cutter.cancel(),
+            Some(cutter) => {
+                let _ = connection.socket.disconnect();
+                tokio::spawn(async move {
+                    tokio::time::sleep(FAREWELL).await;
+                    cutter.cancel();
+                });
+            }
+            // There is no stream to cut. While its buffer is full it can't be told either; it has room again when the client
+            // polls, and is gone when the client doesn't.
+            None => drop(tokio::spawn(async move {
+                while connection.socket.connected() && connection.socket.clone().disconnect().is_err() {
+                    tokio::time::sleep(FAREWELL).await;
+                }
+            })),
+        }
     }
 
     fn people(&self) -> MutexGuard<'_, HashMap<UserId, Vec<Connection>>> {
         self.people.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Its disconnect handler removes it from the others.
-fn cut(connection: Connection) {
-    let _ = connection.socket.disconnect();
 }

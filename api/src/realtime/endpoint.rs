@@ -9,25 +9,31 @@ use poem::http::{HeaderMap, Request as HttpRequest, StatusCode, Uri, header};
 use poem::{Body, Endpoint, Request, Response, Result};
 use socketioxide::service::SocketIoService;
 
+use super::stream::{Cutter, Streams};
+
 /// Serves `/socket.io`.
 #[derive(Clone)]
 pub(crate) struct SocketIoEndpoint {
     service: SocketIoService<NotFoundService>,
+    streams: Streams,
 }
 
 impl SocketIoEndpoint {
-    pub(crate) fn new(service: SocketIoService<NotFoundService>) -> Self {
-        Self { service }
+    pub(super) fn new(service: SocketIoService<NotFoundService>, streams: Streams) -> Self {
+        Self { service, streams }
     }
 
     /// Answers 101 and hands the stream over once it is there.
     fn upgrade(&self, request: &Request, key: SecWebsocketKey) -> Result<Response> {
         let upgrade = request.take_upgrade()?;
-        let handshake = handshake(request.original_uri());
-        let service = self.service.clone();
+        let cutter = self.streams.cutter();
+        let connection = parameter(request.original_uri(), "sid").map(str::to_owned);
+        let handshake = handshake(request.original_uri(), cutter.clone());
+        let (service, streams) = (self.service.clone(), self.streams.clone());
         tokio::spawn(async move {
             match upgrade.await {
                 Ok(stream) => {
+                    let stream = streams.cuttable(stream, &cutter, connection);
                     if let Err(error) = service.call((stream, handshake)).await {
                         tracing::debug!(%error, "a handshake was refused after the upgrade");
                     }
@@ -81,22 +87,23 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 /// Whether the service will take the connection; after the 101 it could only cut it.
 fn is_handshake(uri: &Uri) -> bool {
-    let parameter = |name: &str| {
-        uri.query()?
-            .split('&')
-            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
-    };
-    let sid_is_one = parameter("sid").is_none_or(|sid| {
+    let sid_is_one = parameter(uri, "sid").is_none_or(|sid| {
         sid.len() == 16 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     });
-    parameter("EIO") == Some("4") && parameter("transport") == Some("websocket") && sid_is_one
+    parameter(uri, "EIO") == Some("4") && parameter(uri, "transport") == Some("websocket") && sid_is_one
+}
+
+fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// What the service keeps of the request for as long as the connection lives: a copy of its own, since the original is a slice
-/// that pins the buffer it was read into.
-fn handshake(uri: &Uri) -> HttpRequest<()> {
+/// that pins the buffer it was read into. With it goes what cuts the stream.
+fn handshake(uri: &Uri, cutter: Cutter) -> HttpRequest<()> {
     let mut handshake = HttpRequest::new(());
     *handshake.uri_mut() = uri.to_string().parse().unwrap_or_default();
+    handshake.extensions_mut().insert(cutter);
     handshake
 }
 

@@ -1,12 +1,13 @@
 //! From the log to those who are connected: each event goes to the people it concerns.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use domain::business::{Business, BusinessEvent};
 use domain::message::{Message, MessageEvent, MessageSent};
 use domain::reading::{Reading, ReadingEvent};
 use domain::session::{Session, SessionEvent};
-use domain::user::{User, UserEvent};
+use domain::user::{Account, User, UserEvent};
 use domain::{BusinessId, Decider, DomainEvent, SessionId, UserId};
 use event_store::{Delivery, Position, RecordedEvent, codec};
 
@@ -16,12 +17,12 @@ use crate::Api;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Delivers what is appended after a position. Returns when the log is shut down.
-pub(crate) async fn deliver(api: &Api, connections: &Connections, after: Position) {
+/// Delivers what is appended after a position. Never returns.
+pub(super) async fn deliver(api: &Api, connections: &Connections, after: Position) -> Infallible {
     let mut subscription = api.store.subscribe(after);
     let feed = Feed { api, connections };
-    while let Some(delivery) = subscription.next().await {
-        match delivery {
+    loop {
+        match subscription.next().await {
             Ok(Delivery::Events(batch)) => {
                 for event in batch.iter() {
                     if let Err(error) = feed.deliver(event).await {
@@ -61,21 +62,21 @@ impl Feed<'_> {
                 if let Some(SessionEvent::Revoked(_)) = read(event)?
                     && let Ok(session) = event.stream.id().parse::<SessionId>()
                 {
-                    self.connections.cut_all(|connection| connection.session_id == session);
+                    self.connections.shut_out(|connection| connection.session_id == session);
                 }
             }
             User::CATEGORY => {
                 if let Some(UserEvent::Suspended(_)) = read(event)?
                     && let Ok(user) = event.stream.id().parse::<UserId>()
                 {
-                    self.connections.cut_of(user);
+                    self.connections.shut_out(|connection| connection.person == user);
                 }
             }
             Business::CATEGORY => {
                 if let Some(BusinessEvent::Suspended(_)) = read(event)?
                     && let Ok(business) = event.stream.id().parse::<BusinessId>()
                 {
-                    self.connections.cut_all(|connection| connection.business_id == business);
+                    self.connections.shut_out(|connection| connection.business_id == business);
                 }
             }
             _ => {}
@@ -86,7 +87,7 @@ impl Feed<'_> {
     async fn message_sent(&self, message: &MessageSent, position: Position) {
         if self.connections.is_connected(message.recipient_id) {
             // As it is now, not as it was: names change.
-            let sender = self.api.commands.account(message.sender_id).await.ok().flatten();
+            let sender = self.account(message.sender_id).await;
             let sender_name = sender.as_ref().and_then(|sender| sender.name.known());
             let sender_avatar =
                 sender.as_ref().and_then(|sender| sender.avatar.as_ref()).and_then(|avatar| avatar.known());
@@ -99,6 +100,19 @@ impl Feed<'_> {
         }
         if self.connections.is_connected(message.sender_id) {
             self.connections.emit(message.sender_id, "message:sent", &MessagePayload::of(message, position));
+        }
+    }
+
+    /// What is known of a person now. Waits while the log can't be read: an event without a name would be a wrong one.
+    async fn account(&self, id: UserId) -> Option<Account> {
+        loop {
+            match self.api.commands.account(id).await {
+                Ok(account) => return account,
+                Err(error) => {
+                    tracing::warn!(%error, "the feed waits for the log");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
         }
     }
 }

@@ -8,16 +8,22 @@ use commands::{Caller, Request};
 use domain::MessageId;
 use domain::session::Audience;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use socketioxide::SocketIo;
 use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{AckSender, Event, Extension, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::Socket;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::connections::{Connection, Connections};
+use super::stream::Streams;
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+
+/// Emits of one connection that are worked on at the same time.
+const EMITS_IN_FLIGHT: usize = 32;
 
 /// What a client sends to connect.
 #[derive(Deserialize)]
@@ -33,7 +39,7 @@ struct ReadMessage {
 }
 
 /// Registers everything that clients can do.
-pub(crate) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connections>) {
+pub(super) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connections>, streams: &Streams) {
     let authenticate = {
         let api = api.clone();
         async move |socket: SocketRef, TryData(credentials): TryData<Credentials>| {
@@ -44,9 +50,9 @@ pub(crate) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connecti
         }
     };
     let connected = {
-        let (api, connections) = (api.clone(), connections.clone());
+        let (api, connections, streams) = (api.clone(), connections.clone(), streams.clone());
         async move |socket: SocketRef, Extension(caller): Extension<Caller>| {
-            connected(&api, &connections, socket, caller).await;
+            connected(&api, &connections, &streams, socket, caller).await;
         }
     };
     io.ns("/", connected.with(authenticate));
@@ -62,14 +68,19 @@ impl fmt::Display for Refused {
     }
 }
 
-async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: SocketRef, caller: Caller) {
-    let read_message = api.clone();
-    socket.on("message:read", async move |socket: SocketRef, TryData(read): TryData<ReadMessage>, reply: Reply| {
-        let outcome = match read {
-            Ok(read) => on_message_read(&read_message, caller, &read).await,
-            Err(error) => Err(ApiError::from(ErrorBody::new(ErrorCode::ValidationError, error.to_string()))),
-        };
-        reply.send(&socket, outcome);
+async fn connected(
+    api: &Arc<Api>,
+    connections: &Arc<Connections>,
+    streams: &Streams,
+    socket: SocketRef,
+    caller: Caller,
+) {
+    let client = Arc::new(Client { api: api.clone(), caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) });
+    socket.on("message:read", {
+        let client = client.clone();
+        async move |socket: SocketRef, payload: TryData<Value>, reply: Reply| {
+            reply.send(&socket, client.read_message(payload).await);
+        }
     });
     socket.on_fallback(async |socket: SocketRef, Event(event): Event, reply: Reply| {
         let unknown = format!("there is no event {event:.100}");
@@ -78,24 +89,58 @@ async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: Socke
     let leave = connections.clone();
     socket.on_disconnect(async move |socket: SocketRef| leave.remove(caller.user_id, &socket));
 
-    let connection =
-        Connection { socket: socket.clone(), session_id: caller.session_id, business_id: caller.business_id };
-    connections.add(caller.user_id, connection);
+    let cutter = socket.req_parts().extensions.get().cloned();
+    connections.add(Connection {
+        person: caller.user_id,
+        session_id: caller.session_id,
+        business_id: caller.business_id,
+        cutter: cutter.or_else(|| streams.of_upgraded(&socket.id.to_string())),
+        socket: socket.clone(),
+    });
     // It may have gone, or been shut out, before it was listed.
     if !socket.connected() {
         connections.remove(caller.user_id, &socket);
     } else if api.commands.still_authentic(&caller).await.is_err() {
-        let _ = socket.disconnect();
+        connections.shut_out(|connection| connection.socket.id == socket.id);
     }
 }
 
-async fn on_message_read(api: &Api, caller: Caller, read: &ReadMessage) -> Result<Value, ApiError> {
-    let id: MessageId = read.message_id.parse().map_err(|_| ApiError::not_found("Message"))?;
-    api.commands.still_authentic(&caller).await?;
-    api.limits.count_request(caller.session_id)?;
-    let request = Request { caller, correlation_id: api.ids.next() };
-    let done = api.commands.read_message(&request, id).await?;
-    Ok(json!({"success": true, "messageId": done.value.message_id, "position": done.position}))
+/// Somebody who emits.
+struct Client {
+    api: Arc<Api>,
+    caller: Caller,
+    in_flight: Semaphore,
+}
+
+impl Client {
+    async fn read_message(&self, payload: TryData<Value>) -> Result<Value, ApiError> {
+        let (request, _in_flight) = self.accept().await?;
+        let read: ReadMessage = parse(payload)?;
+        let id: MessageId = read.message_id.parse().map_err(|_| ApiError::not_found("Message"))?;
+        let done = self.api.commands.read_message(&request, id).await?;
+        Ok(json!({"success": true, "messageId": done.value.message_id, "position": done.position}))
+    }
+
+    /// Counts an emit, and finds out whether the person may still be here.
+    async fn accept(&self) -> Result<(Request, SemaphorePermit<'_>), ApiError> {
+        self.api.limits.count_request(self.caller.session_id)?;
+        let in_flight = self.in_flight.try_acquire().map_err(|_| {
+            ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once: wait for their acknowledgements")
+        })?;
+        let caller = self.api.commands.still_authentic(&self.caller).await?;
+        Ok((Request { caller, correlation_id: self.api.ids.next() }, in_flight))
+    }
+}
+
+/// The payload of an emit: an object, whose fields are named when they are wrong.
+fn parse<T: DeserializeOwned>(TryData(payload): TryData<Value>) -> Result<T, ApiError> {
+    let invalid = |reason: String| ApiError::from(ErrorBody::new(ErrorCode::ValidationError, reason));
+    match payload {
+        Ok(payload) if payload.is_object() => {
+            serde_json::from_value(payload).map_err(|error| invalid(error.to_string()))
+        }
+        _ => Err(invalid("the payload must be an object".to_owned())),
+    }
 }
 
 /// Where the outcome of an emit goes: into its acknowledgement, if the client wants one; otherwise an error goes out as an event.

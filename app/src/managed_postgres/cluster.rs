@@ -14,6 +14,7 @@ use super::{ManagedPostgresError, USER, files};
 /// Longest path of a socket, in bytes: the field in `sockaddr_un` has 108 with its end, on macOS 104.
 const MAX_SOCKET_PATH: usize = 103;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
+const MAX_LOG_BYTES: u64 = 1024 * 1024;
 
 /// The cluster in a data directory.
 #[derive(Debug)]
@@ -84,9 +85,12 @@ impl Cluster {
         fs::rename(&new, &self.dir).map_err(files("rename", &new))
     }
 
-    /// An empty file for what Postgres says from now on.
-    pub(super) fn new_log(&self) -> Result<File, ManagedPostgresError> {
-        File::create(&self.log).map_err(files("write", &self.log))
+    /// Where Postgres says what it has to say. Begun anew once it has grown large.
+    pub(super) fn log(&self) -> Result<File, ManagedPostgresError> {
+        let is_large = fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES);
+        let mut options = File::options();
+        options.create(true).write(true).truncate(is_large).append(!is_large);
+        options.open(&self.log).map_err(files("write", &self.log))
     }
 
     /// The last lines of what Postgres has said.

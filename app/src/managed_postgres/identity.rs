@@ -57,7 +57,8 @@ impl Identity {
             command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)]);
             command.arg("--clear-groups");
             if user.needs_search {
-                // May pass through directories such as root's home, on its way to its own files. No more than that.
+                // To pass through directories such as root's home on its way to its own files. It could read others' too, but so
+                // could root, whose Postgres it is.
                 command.args(["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]);
             }
         }

@@ -13,9 +13,7 @@ use super::cluster::Cluster;
 use super::identity::Identity;
 use super::{ManagedPostgresError, files};
 
-/// How long Postgres may take to become ready. After a crash it has to go through its write-ahead log first.
-const START_PATIENCE: Duration = Duration::from_mins(2);
-/// How long Postgres may take to stop before it is told more firmly.
+/// How long Postgres may take to stop before it is killed, which costs it a recovery next time.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 const RESTART_PAUSE: Duration = Duration::from_millis(250);
@@ -113,7 +111,7 @@ impl Server {
         }
     }
 
-    /// Waits until the child is gone. One that takes too long to stop is stopped at once, which costs it a recovery next time.
+    /// Waits until the child is gone.
     fn wait(&self, child: &mut Child) {
         let mut told = None;
         loop {
@@ -124,8 +122,7 @@ impl Server {
             if self.is_stopping() {
                 let since = *told.get_or_insert_with(Instant::now);
                 if since.elapsed() > STOP_PATIENCE {
-                    signal(child.id(), "QUIT");
-                    told = Some(Instant::now());
+                    let _ = child.kill();
                 }
             }
             thread::sleep(POLL);
@@ -136,13 +133,13 @@ impl Server {
         self.wait_for_predecessor();
         let mut child = self.spawn()?;
         self.shared.process_id.store(child.id(), Ordering::Release);
-        let began = Instant::now();
+        // However long it takes: after a crash it goes through its write-ahead log first, and to stop it would only start that over.
         while !self.is_ready(child.id()) {
-            let has_ended = matches!(child.try_wait(), Ok(Some(_)) | Err(_));
-            if has_ended || began.elapsed() > START_PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
+            if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return Err(ManagedPostgresError::NotReady(self.cluster.end_of_log()));
+            }
+            if self.is_stopping() {
+                signal(child.id(), "INT");
             }
             thread::sleep(POLL);
         }
@@ -150,7 +147,7 @@ impl Server {
     }
 
     fn spawn(&self) -> Result<Child, ManagedPostgresError> {
-        let log = self.cluster.new_log()?;
+        let log = self.cluster.log()?;
         let mut socket = std::ffi::OsString::from("unix_socket_directories=");
         socket.push(self.cluster.socket_dir());
         let mut command = self.identity.command(&self.binaries.program("postgres"));
@@ -196,7 +193,7 @@ impl Server {
         let began = Instant::now();
         let mut told = false;
         while let Some(process_id) = self.pid_file().and_then(|file| file.lines().next()?.parse().ok()) {
-            if !is_postgres(process_id) || began.elapsed() > STOP_PATIENCE {
+            if !self.is_ours(process_id) || began.elapsed() > STOP_PATIENCE {
                 return;
             }
             if !told {
@@ -208,15 +205,17 @@ impl Server {
         }
     }
 
+    /// Whether this process is a Postgres that runs this very cluster. The file it left behind may be old, and its number somebody
+    /// else's by now.
+    fn is_ours(&self, process_id: u32) -> bool {
+        let output = Command::new("ps").args(["-ww", "-o", "args=", "-p", &process_id.to_string()]).output();
+        let cluster = self.cluster.dir().display().to_string();
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&format!("-D {cluster}")))
+    }
+
     fn is_stopping(&self) -> bool {
         self.shared.is_stopping.load(Ordering::Acquire)
     }
-}
-
-/// Whether this is a process that runs Postgres, as far as the system tells.
-fn is_postgres(process_id: u32) -> bool {
-    let output = Command::new("ps").args(["-o", "comm=", "-p", &process_id.to_string()]).output();
-    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("postgres"))
 }
 
 fn signal(process_id: u32, name: &str) {

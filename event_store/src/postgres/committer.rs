@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::reader::{Reader, bigint};
@@ -20,7 +21,7 @@ use crate::{Append, AppendError, Appended, Batch, Conflict, Position, RecordedEv
 /// Events that are committed together at most.
 const BATCH_EVENTS: usize = 2048;
 /// Bytes of data that are committed together, unless one append alone has more.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// How long a batch is tried again while the database can't be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -96,7 +97,7 @@ impl Committer {
                     Err(_) => break,
                 }
             }
-            self.commit_all(batch).await;
+            self.commit_all(batch, &mut Patience::new()).await;
             if next.is_none() {
                 next = queue.recv().await;
             }
@@ -104,12 +105,11 @@ impl Committer {
     }
 
     /// Sees to it that every append of the batch gets its answer.
-    async fn commit_all(&mut self, mut batch: Vec<Writer>) {
+    async fn commit_all(&mut self, mut batch: Vec<Writer>, patience: &mut Patience) {
         let mut tips = HashMap::new();
-        let mut patience = Patience::default();
         let mut tips_wanted = Tips::OfStreamsNotSeen;
         while !batch.is_empty() {
-            if let Err(error) = self.look_up_tips(&batch, &mut tips, tips_wanted).await {
+            if let Err(error) = patience.limit(self.look_up_tips(&batch, &mut tips, tips_wanted)).await {
                 self.connection = None;
                 if !patience.wait().await {
                     return fail_all(batch, &error);
@@ -122,9 +122,8 @@ impl Committer {
             if accepted.is_empty() {
                 continue;
             }
-            match self.insert(&accepted).await {
+            match patience.limit(self.insert(&accepted)).await {
                 Ok(committed) => {
-                    patience = Patience::default();
                     for (append, _) in &accepted {
                         let reached = append.expected.version() + append.events.len() as u64;
                         let tip = tips.entry(append.stream.clone()).or_insert(reached);
@@ -151,7 +150,7 @@ impl Committer {
                         // One of them is to blame: each for itself then.
                         Some(_) => {
                             for append in batch {
-                                Box::pin(self.commit_all(vec![append])).await;
+                                Box::pin(self.commit_all(vec![append], patience)).await;
                             }
                             return;
                         }
@@ -386,26 +385,33 @@ impl Size {
 
 /// How long to go on trying.
 struct Patience {
-    waited: Duration,
+    until: Instant,
     pause: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self { waited: Duration::ZERO, pause: FIRST_PAUSE }
-    }
-}
-
 impl Patience {
-    /// Waits a little; false when it has waited long enough.
+    fn new() -> Self {
+        Self { until: Instant::now() + PATIENCE, pause: FIRST_PAUSE }
+    }
+
+    /// Waits a little; false when there has been enough of it.
     async fn wait(&mut self) -> bool {
-        if self.waited >= PATIENCE {
+        if Instant::now() >= self.until {
             return false;
         }
         tokio::time::sleep(self.pause).await;
-        self.waited += self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
+    }
+
+    /// Gives something up that doesn't come to an end: a database may be gone without a word. It is given a moment even when
+    /// there has been enough waiting, since others may have used that up.
+    async fn limit<T, E: From<sqlx::Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let until = self.until.max(Instant::now() + LONGEST_PAUSE);
+        match tokio::time::timeout_at(until, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+        }
     }
 }
 

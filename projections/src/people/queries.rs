@@ -1,6 +1,7 @@
-//! Questions about people. Who may ask is decided before: every question names the business that the answer is limited to.
+//! Questions about people. Each names who asks, and the answer is limited to what that person may see; those at the end are asked
+//! by commands on nobody's behalf.
 
-use domain::{BusinessId, EmailAddress, Timestamp, UserId};
+use domain::{BusinessId, EmailAddress, Role, Timestamp, UserId};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -30,22 +31,24 @@ pub struct UserRow {
     pub created_at: OffsetDateTime,
 }
 
-/// A session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionRow {
-    pub id: Uuid,
-    pub user_id: Uuid,
-    pub audience: String,
-    pub started_at: OffsetDateTime,
-    pub expires_at: OffsetDateTime,
-    pub revoked_at: Option<OffsetDateTime>,
+/// Who asks, as far as it matters for what they may see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Viewer {
+    /// The business they belong to.
+    pub business_id: BusinessId,
+    /// Their role.
+    pub role: Role,
 }
 
-/// Which people.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct UserFilter {
-    /// Those of one business only; of all without it.
-    pub business_id: Option<BusinessId>,
+impl Viewer {
+    /// The one business that an answer is limited to; none when the viewer sees all.
+    fn limit(self) -> Option<Uuid> {
+        (!self.role.is_system()).then_some(self.business_id.0)
+    }
+
+    fn may_see(self, business: BusinessId) -> bool {
+        self.role.may_see(self.business_id, business)
+    }
 }
 
 /// Questions about people.
@@ -61,17 +64,13 @@ impl PeopleQueries {
         Self { pool }
     }
 
-    /// Businesses, the oldest first; only one when it is named.
+    /// Businesses, the oldest first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn businesses(
-        &self,
-        only: Option<BusinessId>,
-        page: PageRequest,
-    ) -> Result<Page<BusinessRow>, QueryError> {
+    pub async fn businesses(&self, viewer: Viewer, page: PageRequest) -> Result<Page<BusinessRow>, QueryError> {
         let failed = || QueryError::while_("listing businesses");
-        let only = only.map(|id| id.0);
+        let only = viewer.limit();
         let items = sqlx::query_as!(
             BusinessRow,
             "SELECT id, name, status, created_at FROM businesses WHERE $1::uuid IS NULL OR id = $1
@@ -97,20 +96,34 @@ impl PeopleQueries {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn business(&self, id: BusinessId) -> Result<Option<BusinessRow>, QueryError> {
+    pub async fn business(&self, viewer: Viewer, id: BusinessId) -> Result<Option<BusinessRow>, QueryError> {
+        if !viewer.may_see(id) {
+            return Ok(None);
+        }
         sqlx::query_as!(BusinessRow, "SELECT id, name, status, created_at FROM businesses WHERE id = $1", id.0)
             .fetch_optional(&self.pool)
             .await
             .map_err(QueryError::while_("reading a business"))
     }
 
-    /// People, the oldest accounts first.
+    /// People, the oldest accounts first; of one business when it is named. None when there is no such business, or none that the
+    /// viewer may see.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn users(&self, filter: UserFilter, page: PageRequest) -> Result<Page<UserRow>, QueryError> {
+    pub async fn users(
+        &self,
+        viewer: Viewer,
+        only: Option<BusinessId>,
+        page: PageRequest,
+    ) -> Result<Option<Page<UserRow>>, QueryError> {
         let failed = || QueryError::while_("listing users");
-        let business = filter.business_id.map(|id| id.0);
+        if let Some(id) = only
+            && self.business(viewer, id).await?.is_none()
+        {
+            return Ok(None);
+        }
+        let business = only.map(|id| id.0).or(viewer.limit());
         let items = sqlx::query_as!(
             UserRow,
             "SELECT id, business_id, email, name, avatar, role, status, created_at FROM users
@@ -129,41 +142,24 @@ impl PeopleQueries {
         .fetch_one(&self.pool)
         .await
         .map_err(failed())?;
-        Ok(Page { items, total })
+        Ok(Some(Page { items, total }))
     }
 
-    /// One person of these businesses.
+    /// One person.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn user(&self, id: UserId, filter: UserFilter) -> Result<Option<UserRow>, QueryError> {
+    pub async fn user(&self, viewer: Viewer, id: UserId) -> Result<Option<UserRow>, QueryError> {
         sqlx::query_as!(
             UserRow,
             "SELECT id, business_id, email, name, avatar, role, status, created_at FROM users
              WHERE id = $1 AND ($2::uuid IS NULL OR business_id = $2)",
             id.0,
-            filter.business_id.map(|id| id.0)
+            viewer.limit()
         )
         .fetch_optional(&self.pool)
         .await
         .map_err(QueryError::while_("reading a user"))
-    }
-
-    /// Sessions of one person that have been started, the latest first; at most `limit`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn sessions(&self, user: UserId, limit: u32) -> Result<Vec<SessionRow>, QueryError> {
-        sqlx::query_as!(
-            SessionRow,
-            "SELECT id, user_id, audience, started_at, expires_at, revoked_at FROM sessions
-             WHERE user_id = $1 ORDER BY started_at DESC LIMIT $2",
-            user.0,
-            i64::from(limit)
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(QueryError::while_("listing sessions"))
     }
 
     /// Accounts of all businesses that have this email and may administer. For logging in only.

@@ -1,0 +1,61 @@
+//! Businesses and accounts that are made when there are none yet. Their ids are fixed, so that nodes which start together agree.
+
+use domain::business::{Business, BusinessCommand, BusinessError};
+use domain::user::User;
+use domain::{BusinessId, BusinessName, UserId};
+use uuid::Uuid;
+
+use crate::aggregates::Refusal;
+use crate::businesses::explain_business;
+use crate::caller::by_the_system;
+use crate::{Commands, Error, NewUser};
+
+/// What there is of an account with a fixed id.
+pub(crate) enum FixedAccount {
+    /// It has been made.
+    Exists(UserId),
+    /// It can be made, under this id.
+    Missing(UserId),
+}
+
+impl Commands {
+    /// Registers a business, unless it is.
+    pub(crate) async fn ensure_business(&self, id: BusinessId, name: BusinessName) -> Result<(), Error> {
+        let register = BusinessCommand::Register { id, name, at: self.clock.now() };
+        let metadata = by_the_system(id, self.ids.next());
+        match self.aggregates.execute::<Business>(&id.to_string(), register, &metadata).await {
+            Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => Ok(()),
+            Err(refusal) => Err(explain_business(refusal)),
+        }
+    }
+
+    /// Creates the account that `seed` names in its business, unless it exists. Returns its id, and whether this call created it.
+    pub(crate) async fn ensure_user(&self, seed: &str, new: NewUser) -> Result<(UserId, bool), Error> {
+        let metadata = by_the_system(new.business_id, self.ids.next());
+        loop {
+            let id = match self.fixed_account(new.business_id, seed).await? {
+                FixedAccount::Exists(id) => return Ok((id, false)),
+                FixedAccount::Missing(id) => id,
+            };
+            match self.create_user_as(id, new.clone(), &metadata).await {
+                Ok(_) => return Ok((id, true)),
+                // Another node was faster, or the account was given up meanwhile; otherwise somebody else has the email.
+                Err(Error::Conflict(_)) if !matches!(self.user(id).await?.state, User::Uncreated) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks for the account that `seed` names. An id whose creation was once given up is passed over: it is of no use any more.
+    pub(crate) async fn fixed_account(&self, business: BusinessId, seed: &str) -> Result<FixedAccount, Error> {
+        let mut name = seed.to_owned();
+        loop {
+            let id = UserId(Uuid::new_v5(&business.0, name.as_bytes()));
+            match self.user(id).await?.state {
+                User::Active(_) | User::Suspended(_) => return Ok(FixedAccount::Exists(id)),
+                User::Uncreated => return Ok(FixedAccount::Missing(id)),
+                User::Abandoned => name.push('+'),
+            }
+        }
+    }
+}
