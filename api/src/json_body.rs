@@ -52,7 +52,7 @@ fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         let reason = without_place(&error.into_inner().to_string());
-        if field == "." { reason } else { format!("{field:.MAX_REASON_CHARS$}: {reason}") }
+        if matches!(field.as_str(), "." | "?") { reason } else { format!("{field:.MAX_REASON_CHARS$}: {reason}") }
     })?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(body)

@@ -15,6 +15,8 @@ use event_store::{
     Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, Position, RecordedEvent, StreamId, codec,
 };
 
+use uuid::Uuid;
+
 use crate::Error;
 use crate::ports::Ids;
 use crate::state_cache::{Loaded, StateCache};
@@ -127,7 +129,7 @@ impl Aggregates {
                 return Ok(loaded);
             }
             for recorded in &page {
-                loaded.evolve(&decode::<D>(recorded)?, recorded.position);
+                loaded.evolve(&decode::<D>(recorded)?, recorded.event_id, recorded.position);
             }
             // The stream of a single short page has no more, and asking again would cost as much as the page.
             if page.len() < PAGE_EVENTS && page.iter().map(|event| event.data.len()).sum::<usize>() < 1024 * 1024 {
@@ -207,10 +209,11 @@ impl Aggregates {
             metadata: metadata.clone(),
             events: events.iter().map(encode).collect(),
         };
+        let ids: Vec<Uuid> = append.events.iter().map(|event| event.event_id).collect();
         let appended = self.store.append(append).await?;
         let mut next = loaded.clone();
-        for event in events {
-            next.evolve(event, appended.position);
+        for (event, id) in events.iter().zip(ids) {
+            next.evolve(event, id, appended.position);
         }
         Ok(next)
     }
@@ -233,7 +236,13 @@ impl Aggregates {
     fn announce(&self, event: &RecordedEvent) {
         fn to<D: Remembered>(aggregates: &Aggregates, event: &RecordedEvent) {
             let decode = || decode::<D>(event).map(Some);
-            D::cache(aggregates).announce(event.stream.id(), event.stream_version, event.position, decode);
+            D::cache(aggregates).announce(
+                event.stream.id(),
+                event.event_id,
+                event.stream_version,
+                event.position,
+                decode,
+            );
         }
         match event.stream.category() {
             Business::CATEGORY => to::<Business>(self, event),

@@ -4,6 +4,7 @@ use domain::login::{Login, LoginCommand, LoginError};
 use domain::user::{Account, CreateUser, User, UserCommand};
 use domain::{Avatar, BusinessId, Decider, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
 use event_store::Metadata;
+use uuid::Uuid;
 
 use crate::aggregates::Refusal;
 use crate::unfinished_logins::PATIENCE_MS;
@@ -78,7 +79,8 @@ impl Commands {
         });
         // What the rules refuse anyway reserves nothing.
         User::default().decide(create.clone()).map_err(|rule| explain_user(Refusal::Rule(rule)))?;
-        self.reserve_login(&login_id, new.business_id, id, at, &metadata).await?;
+        let reserved = self.reserve_login(&login_id, new.business_id, id, at, &metadata).await?;
+        let metadata = Metadata { causation_id: reserved, ..metadata };
         // When this fails, whether the account was created is unknown; if it wasn't, its login is released later.
         let created =
             self.aggregates.execute::<User>(&id.to_string(), create, &metadata).await.map_err(explain_user)?;
@@ -86,6 +88,7 @@ impl Commands {
         Ok(self.done(account, created.position))
     }
 
+    /// Returns the event of the reservation.
     async fn reserve_login(
         &self,
         login_id: &str,
@@ -93,10 +96,10 @@ impl Commands {
         user_id: UserId,
         at: Timestamp,
         metadata: &Metadata,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Uuid>, Error> {
         let reserve = LoginCommand::Reserve { business_id, user_id, at };
         match self.aggregates.execute::<Login>(login_id, reserve, metadata).await {
-            Ok(_) => Ok(()),
+            Ok(login) => Ok(login.last_event),
             Err(refusal) => Err(refusal.explain(|LoginError::Taken { .. }| TAKEN)),
         }
     }

@@ -22,6 +22,9 @@ mod state_cache;
 mod unfinished_logins;
 mod users;
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::Decider;
 use event_store::Position;
 use moka::ops::compute::Op;
+use uuid::Uuid;
 
 /// Counters that tell whether a stream may have changed while it was being read.
 const MARKS: usize = 1024;
@@ -20,20 +21,23 @@ pub(crate) struct Loaded<D> {
     pub(crate) first_position: Position,
     /// Position of the last event taken in; 0 when there is none.
     pub(crate) position: Position,
+    /// Id of the last event taken in, for what it causes elsewhere.
+    pub(crate) last_event: Option<Uuid>,
 }
 
 impl<D: Decider> Default for Loaded<D> {
     fn default() -> Self {
-        Self { state: D::default(), version: 0, first_position: 0, position: 0 }
+        Self { state: D::default(), version: 0, first_position: 0, position: 0, last_event: None }
     }
 }
 
 impl<D: Decider> Loaded<D> {
     /// Takes the next event of the stream in.
-    pub(crate) fn evolve(&mut self, event: &D::Event, position: Position) {
+    pub(crate) fn evolve(&mut self, event: &D::Event, event_id: Uuid, position: Position) {
         self.state.evolve(event);
         self.version += 1;
         self.position = position;
+        self.last_event = Some(event_id);
         if self.version == 1 {
             self.first_position = position;
         }
@@ -100,6 +104,7 @@ impl<D: Decider> StateCache<D> {
     pub(crate) fn announce<E>(
         &self,
         id: &str,
+        event_id: Uuid,
         version: u64,
         position: Position,
         decode: impl FnOnce() -> Result<Option<D::Event>, E>,
@@ -113,7 +118,7 @@ impl<D: Decider> StateCache<D> {
         match decode() {
             Ok(Some(event)) if known.version + 1 == version => {
                 let mut next = (*known).clone();
-                next.evolve(&event, position);
+                next.evolve(&event, event_id, position);
                 self.update(id, &Arc::new(next));
             }
             _ => self.forget(id),
@@ -131,11 +136,9 @@ impl<D: Decider> StateCache<D> {
 mod tests {
     use std::convert::Infallible;
 
+    use super::*;
     use domain::reading::{MessagesRead, Reading, ReadingEvent};
     use domain::{BusinessId, ConversationId, MessageId, Timestamp, UserId};
-    use uuid::Uuid;
-
-    use super::*;
 
     fn read(message_position: u64) -> ReadingEvent {
         ReadingEvent::Read(MessagesRead {
@@ -152,13 +155,13 @@ mod tests {
     fn loaded(version: u64) -> Arc<Loaded<Reading>> {
         let mut loaded = Loaded::default();
         for position in 1..=version {
-            loaded.evolve(&read(position), position);
+            loaded.evolve(&read(position), Uuid::nil(), position);
         }
         Arc::new(loaded)
     }
 
     fn announce(cache: &StateCache<Reading>, version: u64) {
-        cache.announce::<Infallible>("a", version, version, || Ok(Some(read(version))));
+        cache.announce::<Infallible>("a", Uuid::nil(), version, version, || Ok(Some(read(version))));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use domain::UserId;
 use domain::login::{Login, LoginCommand, LoginError};
 use domain::user::{User, UserCommand, UserError};
+use event_store::Metadata;
 
 use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
@@ -47,13 +48,15 @@ impl Commands {
         let Login::Reserved { business_id, .. } = self.login(login_id).await?.state else { return Ok(()) };
         let metadata = by_the_system(business_id, self.ids.next());
         let at = self.clock.now();
-        match self.aggregates.execute::<User>(&user_id.to_string(), UserCommand::Abandon { at }, &metadata).await {
-            Ok(_) => {}
+        let abandon = UserCommand::Abandon { at };
+        let abandoned = match self.aggregates.execute::<User>(&user_id.to_string(), abandon, &metadata).await {
+            Ok(abandoned) => abandoned.last_event,
             Err(Refusal::Rule(UserError::AlreadyCreated)) => {
                 return Err(Error::Conflict("this email is in use already"));
             }
             Err(refusal) => return Err(crate::users::explain_user(refusal)),
-        }
+        };
+        let metadata = Metadata { causation_id: abandoned, ..metadata };
         let release = LoginCommand::Release { user_id, at };
         match self.aggregates.execute::<Login>(login_id, release, &metadata).await {
             Ok(_) => Ok(()),

@@ -15,6 +15,8 @@ use super::{ManagedPostgresError, files};
 
 /// How long Postgres may take to stop before it is killed, which costs it a recovery next time.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a first start is tried again.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 const RESTART_PAUSE: Duration = Duration::from_millis(250);
 
@@ -87,9 +89,15 @@ impl Drop for Supervisor {
 
 impl Server {
     fn supervise(&self, tell: &mpsc::Sender<Result<(), ManagedPostgresError>>) {
-        let mut child = match self.start() {
-            Ok(child) => child,
-            Err(error) => return drop(tell.send(Err(error))),
+        let began = Instant::now();
+        // What an earlier Postgres that was killed has left behind may take a moment to go away.
+        let mut child = loop {
+            match self.start() {
+                Ok(child) => break child,
+                Err(error) if began.elapsed() > START_PATIENCE => return drop(tell.send(Err(error))),
+                Err(error) => tracing::debug!(%error, "Postgres doesn't start: trying again"),
+            }
+            thread::sleep(RESTART_PAUSE);
         };
         let _ = tell.send(Ok(()));
         loop {

@@ -9,12 +9,15 @@ use std::process::{Command, Stdio};
 pub(crate) enum Requirement {
     /// The official Socket.IO client, and Node to run it.
     SocketIoClient,
+    /// The command `curl`.
+    Curl,
 }
 
 impl Requirement {
     fn is_there(self) -> bool {
         match self {
             Self::SocketIoClient => runs("node") && Path::new(JS_DIR).join("node_modules/socket.io-client").is_dir(),
+            Self::Curl => runs("curl"),
         }
     }
 
@@ -24,6 +27,7 @@ impl Requirement {
                 "the official Socket.IO client: install Node.js 20 (Debian: apt install nodejs npm), then run \
                  `npm ci --prefix tests/js`"
             }
+            Self::Curl => "curl (Debian: apt install curl)",
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Clients that don't behave.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{DEADLINE, Person, World, anonymous};
+
+async fn alice_and_bob() -> (World, Person, Person) {
+    let world = World::start().await;
+    let acme = world.business("Acme").await;
+    let (alice, bob) = (world.person(&acme, "Alice").await, world.person(&acme, "Bob").await);
+    (world, alice, bob)
+}
+
+/// A Socket.IO connection over WebSocket with next to no room for what isn't read.
+async fn connect_with_little_room(person: &Person) -> WebSocketStream<TcpStream> {
+    let address = person.url.trim_start_matches("http://").parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(address).await.unwrap();
+    let url = format!("{}/socket.io/?EIO=4&transport=websocket", person.url.replace("http", "ws"));
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    socket.send(Message::text(format!("40{}", json!({"token": person.token})))).await.unwrap();
+    // A ping may come first.
+    while !socket.next().await.unwrap().unwrap().to_text().unwrap().starts_with("40") {}
+    socket
+}
+
+async fn flood(from: &Person, to: &Person, count: usize) {
+    let text = "x".repeat(9000);
+    let sends = (0..count).map(|n| {
+        let text = format!("{n} {text}");
+        async move { from.send_text(to, &text).await.expect(201) }
+    });
+    futures_util::stream::iter(sends).buffered(1).count().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
+    let (world, alice, bob) = alice_and_bob().await;
+    let mut stuck = connect_with_little_room(&bob).await;
+    let mut healthy = connect_with_little_room(&alice).await;
+    let reading = tokio::spawn(async move {
+        let mut sent = 0;
+        while sent < 1200 {
+            let message = healthy.next().await.unwrap().unwrap();
+            sent += usize::from(message.to_text().unwrap().contains("message:sent"));
+        }
+    });
+    flood(&alice, &bob, 1200).await;
+    tokio::time::timeout(DEADLINE, reading).await.expect("others get everything meanwhile").unwrap();
+    let mut last = None;
+    while let Ok(Some(Ok(message))) = tokio::time::timeout(DEADLINE, stuck.next()).await {
+        let Some(event) = message.to_text().ok().and_then(|text| text.strip_prefix("42")) else { continue };
+        let event: Value = serde_json::from_str(event).unwrap();
+        let number: usize = event[1]["content"].as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap();
+        assert_eq!(number, last.map_or(0, |last| last + 1), "nothing is left out");
+        last = Some(number);
+    }
+    assert!(last.unwrap() < 1199, "the connection has ended before everything was sent");
+    let figures = anonymous(&world.server.url, Method::GET, "/metrics", None).await.expect(200).body;
+    assert!(figures.as_str().unwrap().contains("switchboard_connections_cut_total 1"), "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_nothing_does_not_keep_the_server_from_stopping() {
+    let (world, alice, bob) = alice_and_bob().await;
+    let _stuck = connect_with_little_room(&bob).await;
+    flood(&alice, &bob, 200).await;
+    let began = std::time::Instant::now();
+    let World { server, database: _database, .. } = world;
+    assert!(server.stop().await);
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+}
+
+/// Polls as the protocol says, and no more often than it is told to.
+struct Poller {
+    http: Client,
+    url: String,
+}
+
+impl Poller {
+    async fn connect(person: &Person) -> Self {
+        let http = Client::new();
+        let url = format!("{}/socket.io/?EIO=4&transport=polling", person.url);
+        let open = http.get(&url).send().await.unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let poller = Self { http, url: format!("{url}&sid={}", open["sid"].as_str().unwrap()) };
+        let connect = format!("40{}", json!({"token": person.token}));
+        poller.http.post(&poller.url).body(connect).send().await.unwrap().error_for_status().unwrap();
+        // A ping may come first.
+        while !poller.poll().await.unwrap().contains("40{") {}
+        poller
+    }
+
+    /// What waits; none when the connection is over.
+    async fn poll(&self) -> Option<String> {
+        let response =
+            tokio::time::timeout(Duration::from_secs(3), self.http.get(&self.url).send()).await.ok()?.unwrap();
+        if !response.status().is_success() {
+            return None;
+        }
+        response.text().await.ok()
+    }
+}
+
+#[tokio::test]
+async fn who_logs_out_with_a_full_buffer_gets_nothing_more() {
+    let (world, alice, bob) = alice_and_bob().await;
+    let poller = Poller::connect(&bob).await;
+    for n in 0..300 {
+        alice.send_text(&bob, &n.to_string()).await.expect(201);
+    }
+    bob.post("/api/messenger/auth/logout", json!(null)).await.expect(200);
+    let before = poller.poll().await;
+    world.log_in(&bob.business, "Bob").await;
+    alice.send_text(&bob, "a secret").await.expect(201);
+    assert!(before.is_none_or(|packets| !packets.contains("a secret")));
+    for _ in 0..5 {
+        let Some(packets) = poller.poll().await else { break };
+        assert!(!packets.contains("a secret"), "{packets}");
+    }
+}
+
+#[tokio::test]
+async fn figures_do_not_grow_with_methods_that_nobody_knows() {
+    let (world, _, _) = alice_and_bob().await;
+    for n in 0..50 {
+        let method = Method::from_bytes(format!("M{n}").as_bytes()).unwrap();
+        anonymous(&world.server.url, method, "/healthz", None).await.expect_error(405, "METHOD_NOT_ALLOWED");
+    }
+    let figures = anonymous(&world.server.url, Method::GET, "/metrics", None).await.expect(200).body;
+    assert!(!figures.as_str().unwrap().contains("\"M"), "{figures}");
+}
+
+#[tokio::test]
+async fn what_would_be_taken_by_accident_is_refused() {
+    let (world, alice, bob) = alice_and_bob().await;
+    let before = world.all_events().await;
+    let path = "/api/messenger/messages";
+    for body in [
+        json!([bob.id, "hi", null, null, null]),
+        json!({"recipientId": bob.id, "content": "hi", "type": {"text": null}}),
+    ] {
+        alice.post(path, body).await.expect_error(422, "VALIDATION_ERROR");
+    }
+    let login = json!([alice.email, crate::support::PASSWORD, alice.business.id]);
+    let answer = anonymous(&world.server.url, Method::POST, "/api/messenger/auth/login", Some(login)).await;
+    answer.expect_error(422, "VALIDATION_ERROR");
+    let body = json!({"recipientId": bob.id, "content": "once"});
+    for keys in [vec!["caf\u{e9}"], vec!["one", "two"]] {
+        let headers: Vec<(&str, &str)> = keys.into_iter().map(|key| ("Idempotency-Key", key)).collect();
+        alice.request(Method::POST, path, Some(body.clone()), &headers).await.expect_error(422, "VALIDATION_ERROR");
+    }
+    assert_eq!(world.all_events().await, before);
+    let huge = json!({"x".repeat(100_000): 1});
+    assert!(alice.post(path, huge).await.expect_error(422, "VALIDATION_ERROR").len() < 1000);
+}
