@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use event_store::Position;
 use projections::Checkpoint;
+use projections::messaging::MessagingQueries;
+use projections::people::PeopleQueries;
 
 use crate::Api;
 use crate::error::ApiError;
@@ -14,14 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const COURTESY: Duration = Duration::from_millis(250);
 
 impl Api {
+    /// What can be asked about people, fresh enough for this reader, and how fresh that is.
+    pub(crate) async fn people(&self, min_position: Option<Position>) -> Result<(&PeopleQueries, Position), ApiError> {
+        let (people, checkpoint) = &self.people;
+        Ok((people, self.fresh(checkpoint, min_position).await?))
+    }
+
+    /// What can be asked about messages, fresh enough for this reader, and how fresh that is.
+    pub(crate) async fn messaging(
+        &self,
+        min_position: Option<Position>,
+    ) -> Result<(&MessagingQueries, Position), ApiError> {
+        let (messaging, checkpoint) = &self.messaging;
+        Ok((messaging, self.fresh(checkpoint, min_position).await?))
+    }
+
     /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this
     /// node has itself acknowledged, so that a client that knows of no positions reads its own writes too. Returns how fresh it
     /// is.
-    pub(crate) async fn fresh(
-        &self,
-        checkpoint: &Checkpoint,
-        min_position: Option<Position>,
-    ) -> Result<Position, ApiError> {
+    async fn fresh(&self, checkpoint: &Checkpoint, min_position: Option<Position>) -> Result<Position, ApiError> {
         match min_position {
             Some(position) => checkpoint.reached(position, PATIENCE).await?,
             // Late is better than never.

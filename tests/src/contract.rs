@@ -197,7 +197,7 @@ async fn an_administrator_of_several_businesses_says_which() {
 }
 
 #[tokio::test]
-async fn a_name_or_a_restart_changes_nothing_about_who_may_log_in() {
+async fn a_restart_changes_nothing_about_who_may_log_in_and_who_has() {
     let world = World::start().await;
     let acme = world.business("Acme").await;
     let alice = world.person(&acme, "Alice").await;

@@ -11,13 +11,6 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{DEADLINE, Person, World, anonymous};
 
-async fn alice_and_bob() -> (World, Person, Person) {
-    let world = World::start().await;
-    let acme = world.business("Acme").await;
-    let (alice, bob) = (world.person(&acme, "Alice").await, world.person(&acme, "Bob").await);
-    (world, alice, bob)
-}
-
 /// A Socket.IO connection over WebSocket with next to no room for what isn't read.
 async fn connect_with_little_room(person: &Person) -> WebSocketStream<TcpStream> {
     let address = person.url.trim_start_matches("http://").parse().unwrap();
@@ -44,7 +37,7 @@ async fn flood(from: &Person, to: &Person, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let mut stuck = connect_with_little_room(&bob).await;
     let mut healthy = connect_with_little_room(&alice).await;
     let reading = tokio::spawn(async move {
@@ -71,7 +64,7 @@ async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_nothing_does_not_keep_the_server_from_stopping() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let _stuck = connect_with_little_room(&bob).await;
     flood(&alice, &bob, 200).await;
     let began = std::time::Instant::now();
@@ -113,7 +106,7 @@ impl Poller {
 
 #[tokio::test]
 async fn who_logs_out_with_a_full_buffer_gets_nothing_more() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let poller = Poller::connect(&bob).await;
     for n in 0..300 {
         alice.send_text(&bob, &n.to_string()).await.expect(201);
@@ -131,7 +124,7 @@ async fn who_logs_out_with_a_full_buffer_gets_nothing_more() {
 
 #[tokio::test]
 async fn figures_do_not_grow_with_methods_that_nobody_knows() {
-    let (world, _, _) = alice_and_bob().await;
+    let (world, _, _) = World::with_alice_and_bob().await;
     for n in 0..50 {
         let method = Method::from_bytes(format!("M{n}").as_bytes()).unwrap();
         anonymous(&world.server.url, method, "/healthz", None).await.expect_error(405, "METHOD_NOT_ALLOWED");
@@ -142,7 +135,7 @@ async fn figures_do_not_grow_with_methods_that_nobody_knows() {
 
 #[tokio::test]
 async fn what_would_be_taken_by_accident_is_refused() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let before = world.all_events().await;
     let path = "/api/messenger/messages";
     for body in [

@@ -15,16 +15,9 @@ async fn send_with_header(from: &Person, body: &Value, key: &str) -> Answer {
     from.request(Method::POST, "/api/messenger/messages", Some(body.clone()), &[("Idempotency-Key", key)]).await
 }
 
-async fn alice_and_bob() -> (World, Person, Person) {
-    let world = World::start().await;
-    let acme = world.business("Acme").await;
-    let (alice, bob) = (world.person(&acme, "Alice").await, world.person(&acme, "Bob").await);
-    (world, alice, bob)
-}
-
 #[tokio::test]
 async fn an_exact_retry_gets_the_same_answer_and_another_message_a_conflict() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let first = send(&alice, &bob, "once", "key").await.expect(201);
     assert_eq!(send(&alice, &bob, "once", "key").await.expect(201).body, first.body);
     send(&alice, &bob, "twice", "key").await.expect_error(409, "CONFLICT");
@@ -34,7 +27,7 @@ async fn an_exact_retry_gets_the_same_answer_and_another_message_a_conflict() {
 
 #[tokio::test]
 async fn the_header_names_a_message_as_the_field_does() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let body = json!({"recipientId": bob.id, "content": "once"});
     let first = send_with_header(&alice, &body, "key").await.expect(201);
     assert_eq!(send_with_header(&alice, &body, "key").await.expect(201).body, first.body);
@@ -46,7 +39,7 @@ async fn the_header_names_a_message_as_the_field_does() {
 
 #[tokio::test]
 async fn the_same_key_of_somebody_else_is_another_message() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     send(&alice, &bob, "from Alice", "key").await.expect(201);
     send(&bob, &alice, "from Bob", "key").await.expect(201);
     assert_eq!(world.events("MessageSent").await, 2);
@@ -54,7 +47,7 @@ async fn the_same_key_of_somebody_else_is_another_message() {
 
 #[tokio::test]
 async fn of_many_retries_at_once_all_get_the_same_message() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let mut tries = JoinSet::new();
     for n in 0..64 {
         let (alice, bob) = (alice.clone(), bob.clone());
@@ -74,7 +67,7 @@ async fn of_many_retries_at_once_all_get_the_same_message() {
 
 #[tokio::test]
 async fn a_retry_is_recognised_after_a_restart_and_on_another_node() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let first = send(&alice, &bob, "once", "key").await.expect(201);
     let world = world.kill_and_restart().await;
     let alice = alice.at(&world.server.url);
@@ -88,7 +81,7 @@ async fn a_retry_is_recognised_after_a_restart_and_on_another_node() {
 
 #[tokio::test]
 async fn a_retry_gets_its_answer_even_when_the_recipient_is_gone() {
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let first = send(&alice, &bob, "once", "key").await.expect(201);
     world.admin.post(&format!("/api/admin/users/{}/suspend", bob.id), json!(null)).await.expect(200);
     assert_eq!(send(&alice, &bob, "once", "key").await.expect(201).body, first.body);

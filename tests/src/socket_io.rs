@@ -7,19 +7,12 @@ use crate::support::{
     Person, Requirement, Server, Settings, Socket, Transports, World, assert_is_standard_error, is_installed,
 };
 
-async fn alice_and_bob() -> (World, Person, Person) {
-    let world = World::start().await;
-    let acme = world.business("Acme").await;
-    let (alice, bob) = (world.person(&acme, "Alice").await, world.person(&acme, "Bob").await);
-    (world, alice, bob)
-}
-
 #[tokio::test]
 async fn a_message_goes_from_rest_to_the_official_client_and_its_receipt_back() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (_world, alice, bob) = alice_and_bob().await;
+    let (_world, alice, bob) = World::with_alice_and_bob().await;
     for transports in Transports::ALL {
         let mut alices_phone = Socket::connect(&alice, transports).await;
         let mut bobs_phone = Socket::connect(&bob, transports).await;
@@ -52,7 +45,7 @@ async fn reading_again_succeeds_and_changes_nothing() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let mut phone = Socket::connect(&bob, Transports::WebSocket).await;
     let mut ids = vec![];
     for text in ["one", "two"] {
@@ -72,7 +65,7 @@ async fn what_cannot_be_done_is_acknowledged_with_the_standard_error() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let carol = world.person(&alice.business, "Carol").await;
     let mut phone = Socket::connect(&carol, Transports::WebSocket).await;
     let others = alice.send_text(&bob, "not for Carol").await.expect(201).body["message"]["id"].clone();
@@ -98,7 +91,7 @@ async fn nobody_connects_without_a_token_of_the_messenger() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (world, alice, _) = alice_and_bob().await;
+    let (world, alice, _) = World::with_alice_and_bob().await;
     let expired = forged(&alice, |claims| claims["exp"] = json!(1));
     for token in [json!(null), json!(""), json!("nonsense"), json!(5), json!(world.admin.token), json!(expired)] {
         for transports in [Transports::Polling, Transports::WebSocket] {
@@ -121,7 +114,7 @@ async fn who_is_shut_out_is_cut_off() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let bobs_laptop = world.log_in(&bob.business, "Bob").await;
     let mut phone = Socket::connect(&bob, Transports::WebSocket).await;
     let mut laptop = Socket::connect(&bobs_laptop, Transports::Polling).await;
@@ -141,7 +134,7 @@ async fn messages_reach_people_on_other_nodes() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (world, alice, bob) = alice_and_bob().await;
+    let (world, alice, bob) = World::with_alice_and_bob().await;
     let other_node = Server::start(&world.database).await;
     let mut phone = Socket::connect(&bob.at(&other_node.url), Transports::WebSocket).await;
     for n in 0..20 {
@@ -194,7 +187,7 @@ async fn a_message_that_is_too_large_ends_the_connection_and_no_other() {
     if !is_installed(Requirement::SocketIoClient) {
         return;
     }
-    let (_world, alice, bob) = alice_and_bob().await;
+    let (_world, alice, bob) = World::with_alice_and_bob().await;
     for transports in [Transports::WebSocket, Transports::Polling] {
         let mut hostile = Socket::connect(&alice, transports).await;
         let mut phone = Socket::connect(&bob, transports).await;

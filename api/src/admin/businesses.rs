@@ -157,8 +157,7 @@ impl BusinessesApi {
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Businesses>, ApiError> {
         let request = page_request(page.0, limit.0)?;
-        let (people, checkpoint) = &api.people;
-        let position = api.fresh(checkpoint, min_position.0).await?;
+        let (people, position) = api.people(min_position.0).await?;
         let businesses = people.businesses(token.viewer(), request).await?;
         let body = Businesses {
             success: true,
@@ -183,8 +182,7 @@ impl BusinessesApi {
         min_position: Header<Option<u64>>,
     ) -> Result<Found<OneBusiness>, ApiError> {
         let id = business_id(&id.0)?;
-        let (people, checkpoint) = &api.people;
-        let position = api.fresh(checkpoint, min_position.0).await?;
+        let (people, position) = api.people(min_position.0).await?;
         let business = people.business(token.viewer(), id).await?.ok_or_else(|| ApiError::not_found("Business"))?;
         Ok(Found::at(position, OneBusiness { success: true, business: business.into() }))
     }

@@ -212,8 +212,7 @@ impl UsersApi {
             Some(id) => Some(id.parse().map_err(|_| ApiError::not_found("Business"))?),
             None => None,
         };
-        let (people, checkpoint) = &api.people;
-        let position = api.fresh(checkpoint, min_position.0).await?;
+        let (people, position) = api.people(min_position.0).await?;
         let users = people.users(token.viewer(), only, request).await?;
         let users = users.ok_or_else(|| ApiError::not_found("Business"))?;
         let body = Users {
@@ -236,8 +235,7 @@ impl UsersApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<OneUser>, ApiError> {
-        let (people, checkpoint) = &api.people;
-        let position = api.fresh(checkpoint, min_position.0).await?;
+        let (people, position) = api.people(min_position.0).await?;
         let user = people.user(token.viewer(), user_id(&id.0)?).await?.ok_or_else(|| ApiError::not_found("User"))?;
         Ok(Found::at(position, OneUser { success: true, user: user.into() }))
     }

@@ -242,8 +242,7 @@ impl MessagesApi {
     ) -> Result<Found<OneMessage>, ApiError> {
         let not_found = || ApiError::not_found("Message");
         let id: MessageId = id.0.parse().map_err(|_| not_found())?;
-        let (messages, checkpoint) = &api.messaging;
-        let position = api.fresh(checkpoint, min_position.0).await?;
+        let (messages, position) = api.messaging(min_position.0).await?;
         let viewer = token.request(&api).caller.user_id;
         let message = messages.message(id, viewer).await?.ok_or_else(not_found)?;
         Ok(Found::at(position, OneMessage { success: true, message: message.into() }))

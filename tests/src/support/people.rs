@@ -54,6 +54,14 @@ impl World {
         Self { server, admin, database }
     }
 
+    /// A business in which Alice and Bob work, both logged in at the messenger.
+    pub(crate) async fn with_alice_and_bob() -> (Self, Person, Person) {
+        let world = Self::start().await;
+        let acme = world.business("Acme").await;
+        let (alice, bob) = (world.person(&acme, "Alice").await, world.person(&acme, "Bob").await);
+        (world, alice, bob)
+    }
+
     /// Registers a business.
     pub(crate) async fn business(&self, name: &str) -> Business {
         let answer = self.admin.post("/api/admin/businesses", json!({"name": name})).await.expect(201);
