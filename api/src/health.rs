@@ -17,6 +17,8 @@ use crate::Api;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Events that a projection may be behind before the node counts as degraded.
 const TOLERATED_LAG: u64 = 100_000;
+/// How long a projection that is behind may stand still before the node counts as degraded.
+const STALL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process runs.
 #[handler]
@@ -32,16 +34,18 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
             .with_status(StatusCode::SERVICE_UNAVAILABLE)
             .into_response();
     };
-    let projections: serde_json::Map<_, _> = projections(&api)
-        .into_iter()
-        .map(|(name, checkpoint)| {
-            let position = checkpoint.position();
-            (name.to_owned(), json!({"position": position, "lag": head.saturating_sub(position)}))
-        })
-        .collect();
-    let lags = projections.values().any(|projection| projection["lag"].as_u64() > Some(TOLERATED_LAG));
-    let (status, code) = if lags { ("degraded", StatusCode::SERVICE_UNAVAILABLE) } else { ("ready", StatusCode::OK) };
-    Json(json!({"status": status, "head": head, "projections": projections})).with_status(code).into_response()
+    let mut followers = serde_json::Map::new();
+    let mut is_degraded = false;
+    for (name, checkpoint) in projections(&api) {
+        let is_stalled = checkpoint.is_stalled(head, STALL_PATIENCE).await;
+        let position = checkpoint.position();
+        let lag = head.saturating_sub(position);
+        is_degraded |= is_stalled || lag > TOLERATED_LAG;
+        followers.insert(name.to_owned(), json!({"position": position, "lag": lag, "stalled": is_stalled}));
+    }
+    let (status, code) =
+        if is_degraded { ("degraded", StatusCode::SERVICE_UNAVAILABLE) } else { ("ready", StatusCode::OK) };
+    Json(json!({"status": status, "head": head, "projections": followers})).with_status(code).into_response()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, PASSWORD, Server, Settings, World, anonymous, command};
+use crate::support::{ADMIN, DEADLINE, PASSWORD, Server, Settings, World, anonymous, command};
 
 #[tokio::test]
 async fn health_readiness_and_figures_are_there() {
@@ -22,6 +22,31 @@ async fn health_readiness_and_figures_are_there() {
     ] {
         assert!(figures.as_str().unwrap().contains(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_projection_that_stands_still_is_an_alert() {
+    let (world, alice, bob) = World::with_alice_and_bob().await;
+    let ready = async || anonymous(&world.server.url, Method::GET, "/readyz", None).await;
+    let pool = world.database.pool().await;
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").execute(&mut *transaction).await.unwrap();
+    alice.send_text(&bob, "nobody can read this yet").await.expect(201);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while ready().await.status == 200 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody is told");
+    }
+    let degraded = ready().await.expect(503).body;
+    assert_eq!(
+        (&degraded["status"], &degraded["projections"]["messaging"]["stalled"]),
+        (&json!("degraded"), &json!(true))
+    );
+    assert_eq!(degraded["projections"]["people"]["stalled"], false);
+    transaction.rollback().await.unwrap();
+    while ready().await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "it doesn't recover");
+    }
+    pool.close().await;
 }
 
 #[tokio::test]
