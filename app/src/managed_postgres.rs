@@ -112,9 +112,14 @@ impl ManagedPostgres {
 
     /// Stops the server: open transactions are rolled back, everything committed is kept.
     pub async fn stop(self) {
-        let stopped = tokio::task::spawn_blocking(move || self.supervisor.stop()).await;
-        if let Err(error) = stopped {
-            tracing::warn!(%error, "Postgres could not be stopped in order");
+        let socket_dir = self.socket_dir.clone();
+        let stopped = tokio::task::spawn_blocking(move || {
+            self.supervisor.stop();
+            // It may lie in the directory for temporary files.
+            std::fs::remove_dir_all(socket_dir)
+        });
+        if let Err(error) = stopped.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, "Postgres has left something behind");
         }
     }
 

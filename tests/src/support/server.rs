@@ -34,7 +34,7 @@ impl Server {
 
     pub(crate) async fn start_with(database: &Database, mut settings: Settings) -> Self {
         // The same for every node on a database.
-        let data_dir = std::env::temp_dir().join("switchboard-tests-data");
+        let data_dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("data");
         settings.env.push(("DATABASE_URL", database.url()));
         for limit in ["SWITCHBOARD_AUTH_RATE_LIMIT", "SWITCHBOARD_API_RATE_LIMIT"] {
             if settings.env.iter().all(|(name, _)| *name != limit) {
