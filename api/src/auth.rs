@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use commands::{Caller, Request};
+use commands::{Caller, Done, LoggedIn, Request};
 use domain::session::Audience;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
@@ -56,6 +56,14 @@ async fn check(request: &poem::Request, bearer: &Bearer, audience: Audience) -> 
 }
 
 impl Api {
+    /// Trades a refresh token in for another one.
+    pub(crate) async fn refresh(&self, audience: Audience, refresh_token: &str) -> Result<Done<LoggedIn>, ApiError> {
+        if let Some(session) = self.commands.session_of(refresh_token) {
+            self.limits.count_refresh(session)?;
+        }
+        Ok(self.commands.refresh(audience, refresh_token, self.ids.next()).await?)
+    }
+
     /// Who is behind a token.
     pub(crate) async fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, ApiError> {
         let claims = self

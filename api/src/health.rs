@@ -37,7 +37,7 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
     let mut followers = serde_json::Map::new();
     let mut is_degraded = false;
     for (name, checkpoint) in projections(&api) {
-        let is_stalled = checkpoint.is_stalled(head, STALL_PATIENCE).await;
+        let is_stalled = checkpoint.is_stalled(head, STALL_PATIENCE);
         let position = checkpoint.position();
         let lag = head.saturating_sub(position);
         is_degraded |= is_stalled || lag > TOLERATED_LAG;

@@ -8,13 +8,18 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
-/// Whose logins are counted: the account, whether it exists or not. The email is in the form by which emails are compared.
-type Account = (Option<BusinessId>, String);
+/// Who is counted at authentication: the account that somebody logs in to, whether it exists or not (the email is in the form by
+/// which emails are compared), or the session that somebody refreshes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Account(Option<BusinessId>, String),
+    Session(SessionId),
+}
 
 /// The limits of one node.
 pub struct Limits {
-    /// Logins, by account.
-    authentication: Option<DefaultKeyedRateLimiter<Account>>,
+    /// Logins and refreshes.
+    authentication: Option<DefaultKeyedRateLimiter<Who>>,
     /// Everything else, by session.
     requests: Option<DefaultKeyedRateLimiter<SessionId>>,
     clock: DefaultClock,
@@ -34,7 +39,12 @@ impl Limits {
 
     /// Counts an attempt to log in.
     pub(crate) fn count_login(&self, business: Option<BusinessId>, email: &EmailAddress) -> Result<(), ApiError> {
-        self.count(self.authentication.as_ref(), &(business, email.to_key()))
+        self.count(self.authentication.as_ref(), &Who::Account(business, email.to_key()))
+    }
+
+    /// Counts a refresh of a session.
+    pub(crate) fn count_refresh(&self, session: SessionId) -> Result<(), ApiError> {
+        self.count(self.authentication.as_ref(), &Who::Session(session))
     }
 
     /// Counts a request in a session.
@@ -102,6 +112,8 @@ mod tests {
         assert!(count(acme, "ANN@example.com").is_err());
         assert!(count(acme, "bob@example.com").is_ok());
         assert!(count(None, "ann@example.com").is_ok());
+        assert!(limits.count_refresh(session(1)).is_ok());
+        assert!(limits.count_refresh(session(1)).is_err());
     }
 
     #[test]

@@ -50,9 +50,9 @@ impl Realtime {
             .max_buffer_size(SEND_BUFFER_PACKETS)
             .connect_timeout(CONNECT_TIMEOUT)
             .build_svc();
-        let connections = Arc::new(Connections::default());
         let streams = Streams::default();
-        socket::register(&io, &api, &connections, &streams);
+        let connections = Arc::new(Connections::new(streams.clone()));
+        socket::register(&io, &api, &connections);
         let endpoint = SocketIoEndpoint::new(service, streams.clone());
         Self { api, io, endpoint, connections, streams }
     }
@@ -69,6 +69,8 @@ impl Realtime {
 
     /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.
     pub async fn close(&self) {
+        // Whoever is closed comes back at once, and is to find another node or this one's successor.
+        self.streams.close();
         if tokio::time::timeout(CLOSE_PATIENCE, self.io.close()).await.is_err() {
             tracing::debug!("clients that read nothing are cut");
         }

@@ -76,20 +76,25 @@ fn read_or_make(path: &Path) -> Result<[u8; 32], KeyError> {
         Ok(text) => read_key(&text).ok_or_else(|| KeyError::MalformedFile(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = random();
-            write_durably(path, &hex::encode(key)).map_err(failed)?;
-            Ok(key)
+            match write_new(path, &hex::encode(key)) {
+                Ok(()) => Ok(key),
+                // Another node that shares the directory was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_or_make(path),
+                Err(error) => Err(failed(error)),
+            }
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-/// Writes a file for our own eyes only. It is there as a whole, and on disk, or not at all.
-fn write_durably(path: &Path, content: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
+/// Writes a new file for our own eyes only: as a whole and on disk, or not at all. Fails when there is one already.
+fn write_new(path: &Path, content: &str) -> io::Result<()> {
+    let aside = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&aside, path)?;
+    let written = file.write_all(content.as_bytes()).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| std::fs::hard_link(&aside, path));
+    std::fs::remove_file(&aside)?;
+    linked?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(dir)?.sync_all()
 }

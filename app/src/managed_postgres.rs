@@ -116,7 +116,7 @@ impl ManagedPostgres {
         let stopped = tokio::task::spawn_blocking(move || {
             self.supervisor.stop();
             // It may lie in the directory for temporary files.
-            std::fs::remove_dir_all(socket_dir)
+            fs::remove_dir_all(socket_dir)
         });
         if let Err(error) = stopped.await.map_err(io::Error::other).flatten() {
             tracing::warn!(%error, "Postgres has left something behind");

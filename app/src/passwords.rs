@@ -75,6 +75,9 @@ fn verify(password: &str, expected: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -89,12 +92,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_that_nobody_waits_for_any_more_is_not_computed() {
+    async fn what_nobody_waits_for_any_more_is_not_computed() {
         let hashes = SlowHashes::new();
-        for _ in 0..500 {
-            let abandoned = hashes.verify("given up".into(), None);
-            drop(tokio::time::timeout(std::time::Duration::ZERO, abandoned).await);
+        let computed = Arc::new(AtomicUsize::new(0));
+        let count = || {
+            let computed = computed.clone();
+            move || computed.fetch_add(1, Ordering::Relaxed)
+        };
+        // Every thread is busy, so that what comes next has to wait.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        let busy: Vec<_> = (0..available_parallelism().unwrap().get())
+            .map(|_| {
+                let wait = wait.clone();
+                Box::pin(hashes.compute(move || wait.lock().unwrap().recv().is_ok()))
+            })
+            .collect();
+        let mut busy = futures_util::future::join_all(busy);
+        assert!(futures_util::poll!(&mut busy).is_pending());
+        for _ in 0..QUEUE / 2 {
+            let mut given_up = Box::pin(hashes.compute(count()));
+            assert!(futures_util::poll!(&mut given_up).is_pending());
         }
-        assert!(!hashes.verify("the next one".into(), None).await, "and doesn't wait for five hundred others");
+        drop(go);
+        busy.await;
+        hashes.compute(count()).await;
+        assert_eq!(computed.load(Ordering::Relaxed), 1);
     }
 }

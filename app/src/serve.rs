@@ -26,6 +26,8 @@ use crate::{demo, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the database may take to be closed; our own is shut down with it.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent. Live streams are pinged three times as often.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How often logins that were reserved for nobody are looked for.
@@ -73,7 +75,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
         .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
     let database = Database::open(&settings).await?;
     let outcome = serve_on(acceptor, &settings, &database, first_admin).await;
-    database.close().await;
+    if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
+        tracing::warn!("the database could not be closed in order");
+    }
     outcome
 }
 
@@ -161,7 +165,10 @@ async fn serve_on(
         .run_with_graceful_shutdown(api::server(&api, &realtime), stop, Some(DRAIN))
         .await
         .map_err(ServeError::Server);
-    postgres_store.shut_down().await;
+    // A database that is gone without a word must not keep us.
+    if tokio::time::timeout(DRAIN, postgres_store.shut_down()).await.is_err() {
+        tracing::warn!("the log could not be shut down in order");
+    }
     background.shutdown().await;
     served.and(outcome)
 }

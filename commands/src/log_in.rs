@@ -169,6 +169,12 @@ impl Commands {
         LoggedIn { session_id, audience, expires_at, refresh_token, account }
     }
 
+    /// The session of a refresh token, if it is one of ours; what it is worth today is another question.
+    #[must_use]
+    pub fn session_of(&self, refresh_token: &str) -> Option<SessionId> {
+        RefreshToken::check(refresh_token, &self.keyed_hash).map(|token| token.session_id)
+    }
+
     /// Trades a refresh token in for another one. Each is good once; using one a second time ends the session.
     ///
     /// # Errors

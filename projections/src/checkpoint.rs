@@ -1,5 +1,6 @@
 //! How far a projection has come, for those who want to read what they have just written.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event_store::Position;
@@ -9,11 +10,13 @@ use tokio::time::Instant;
 /// How far one projection has come, as this node knows.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    at: watch::Sender<At>,
+    position: watch::Sender<Position>,
+    last_look: Arc<Mutex<Option<Behind>>>,
 }
 
+/// Where the projection was when somebody looked and saw that it was behind.
 #[derive(Clone, Copy, Debug)]
-struct At {
+struct Behind {
     position: Position,
     since: Instant,
 }
@@ -30,20 +33,18 @@ pub struct NotThereYet {
 
 impl Checkpoint {
     pub(crate) fn new() -> Self {
-        Self { at: watch::Sender::new(At { position: 0, since: Instant::now() }) }
+        Self { position: watch::Sender::new(0), last_look: Arc::default() }
     }
 
     /// Says where the projection is, even if that is further back: what was committed last may be lost in a crash of the database.
     pub(crate) fn begin_at(&self, position: Position) {
-        self.at.send_modify(|at| at.position = position);
+        self.position.send_replace(position);
     }
 
     pub(crate) fn advance(&self, position: Position) {
-        self.at.send_if_modified(|at| {
-            let further = at.position < position;
-            if further {
-                *at = At { position, since: Instant::now() };
-            }
+        self.position.send_if_modified(|at| {
+            let further = *at < position;
+            *at = position.max(*at);
             further
         });
     }
@@ -51,13 +52,21 @@ impl Checkpoint {
     /// Position of the last event taken in.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.at.borrow().position
+        *self.position.borrow()
     }
 
-    /// Whether the projection has not moved for so long although there is something to take in up to `head`. Waits a moment for it
-    /// to get there.
-    pub async fn is_stalled(&self, head: Position, patience: Duration) -> bool {
-        self.at.borrow().since.elapsed() > patience && self.reached(head, patience / 10).await.is_err()
+    /// Whether the projection has stood still for longer than `patience` although there was something to take in up to `head`, as
+    /// far as those who asked have seen. To be asked now and then.
+    #[must_use]
+    pub fn is_stalled(&self, head: Position, patience: Duration) -> bool {
+        let position = self.position();
+        let mut last_look = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last_look {
+            _ if position >= head => *last_look = None,
+            Some(behind) if behind.position == position => return behind.since.elapsed() > patience,
+            _ => *last_look = Some(Behind { position, since: Instant::now() }),
+        }
+        false
     }
 
     /// Waits until the projection has taken this position in.
@@ -68,11 +77,33 @@ impl Checkpoint {
         if self.position() >= wanted {
             return Ok(());
         }
-        let mut watching = self.at.subscribe();
-        let reached = watching.wait_for(|at| at.position >= wanted);
+        let mut watching = self.position.subscribe();
+        let reached = watching.wait_for(|at| *at >= wanted);
         match tokio::time::timeout(patience, reached).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(NotThereYet { at: self.position(), wanted }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_projection_is_stalled_when_it_is_behind_and_does_not_move() {
+        let checkpoint = Checkpoint::new();
+        checkpoint.begin_at(10);
+        assert!(!checkpoint.is_stalled(20, PATIENCE), "it was seen to be behind only now");
+        tokio::time::advance(PATIENCE * 2).await;
+        assert!(checkpoint.is_stalled(20, PATIENCE));
+        checkpoint.advance(15);
+        assert!(!checkpoint.is_stalled(30, PATIENCE), "it moves");
+        checkpoint.advance(30);
+        assert!(!checkpoint.is_stalled(30, PATIENCE));
+        tokio::time::advance(PATIENCE * 2).await;
+        assert!(!checkpoint.is_stalled(31, PATIENCE), "there was nothing to take in meanwhile");
     }
 }

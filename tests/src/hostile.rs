@@ -11,6 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{DEADLINE, Person, World, anonymous};
 
+/// More messages than fit into all the buffers on the way.
+const MANY: usize = 450;
+
 /// A Socket.IO connection over WebSocket with next to no room for what isn't read.
 async fn connect_with_little_room(person: &Person) -> WebSocketStream<TcpStream> {
     let address = person.url.trim_start_matches("http://").parse().unwrap();
@@ -23,11 +26,14 @@ async fn connect_with_little_room(person: &Person) -> WebSocketStream<TcpStream>
     socket.send(Message::text(format!("40{}", json!({"token": person.token})))).await.unwrap();
     // A ping may come first.
     while !socket.next().await.unwrap().unwrap().to_text().unwrap().starts_with("40") {}
+    // The answer to the next ping, in advance.
+    socket.send(Message::text("3")).await.unwrap();
     socket
 }
 
+/// Sends messages of 40 kB each, one after the other.
 async fn flood(from: &Person, to: &Person, count: usize) {
-    let text = "x".repeat(9000);
+    let text = "👋".repeat(9_990);
     let sends = (0..count).map(|n| {
         let text = format!("{n} {text}");
         async move { from.send_text(to, &text).await.expect(201) }
@@ -42,12 +48,15 @@ async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
     let mut healthy = connect_with_little_room(&alice).await;
     let reading = tokio::spawn(async move {
         let mut sent = 0;
-        while sent < 1200 {
+        while sent < MANY {
             let message = healthy.next().await.unwrap().unwrap();
-            sent += usize::from(message.to_text().unwrap().contains("message:sent"));
+            match message.to_text().unwrap() {
+                "2" => healthy.send(Message::text("3")).await.unwrap(),
+                packet => sent += usize::from(packet.contains("message:sent")),
+            }
         }
     });
-    flood(&alice, &bob, 1200).await;
+    flood(&alice, &bob, MANY).await;
     tokio::time::timeout(DEADLINE, reading).await.expect("others get everything meanwhile").unwrap();
     let mut last = None;
     while let Ok(Some(Ok(message))) = tokio::time::timeout(DEADLINE, stuck.next()).await {
@@ -57,7 +66,7 @@ async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
         assert_eq!(number, last.map_or(0, |last| last + 1), "nothing is left out");
         last = Some(number);
     }
-    assert!(last.unwrap() < 1199, "the connection has ended before everything was sent");
+    assert!(last.unwrap() < MANY - 1, "the connection has ended before everything was sent");
     let figures = anonymous(&world.server.url, Method::GET, "/metrics", None).await.expect(200).body;
     assert!(figures.as_str().unwrap().contains("switchboard_connections_cut_total 1"), "{figures}");
 }
@@ -66,6 +75,7 @@ async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
 async fn a_client_that_reads_nothing_does_not_keep_the_server_from_stopping() {
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let _stuck = connect_with_little_room(&bob).await;
+    // More than the buffers of the kernel hold, and less than the server's.
     flood(&alice, &bob, 200).await;
     let began = std::time::Instant::now();
     let World { server, database: _database, .. } = world;
@@ -102,6 +112,19 @@ impl Poller {
         }
         response.text().await.ok()
     }
+}
+
+#[tokio::test]
+async fn who_polls_too_seldom_begins_anew_and_never_gets_a_stream_with_a_hole() {
+    let (_world, alice, bob) = World::with_alice_and_bob().await;
+    let poller = Poller::connect(&bob).await;
+    for n in 0..300 {
+        alice.send_text(&bob, &n.to_string()).await.expect(201);
+    }
+    assert!(poller.poll().await.is_none(), "the connection is over");
+    let anew = Poller::connect(&bob).await;
+    alice.send_text(&bob, "welcome back").await.expect(201);
+    while !anew.poll().await.unwrap().contains("welcome back") {}
 }
 
 #[tokio::test]

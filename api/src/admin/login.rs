@@ -101,7 +101,7 @@ impl AdminLoginApi {
     /// A refresh token is good once: the answer has the next one. Using one a second time ends the session.
     #[oai(path = "/refresh", method = "post", operation_id = "adminRefresh")]
     async fn refresh(&self, api: Data<&Arc<Api>>, body: JsonBody<Refresh>) -> Result<Found<AdminLoggedIn>, ApiError> {
-        let done = api.commands.refresh(Audience::Admin, &body.0.refresh_token, api.ids.next()).await?;
+        let done = api.refresh(Audience::Admin, &body.0.refresh_token).await?;
         Ok(AdminLoggedIn::answer(&api, done))
     }
 

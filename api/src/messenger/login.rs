@@ -111,7 +111,7 @@ impl MessengerLoginApi {
         api: Data<&Arc<Api>>,
         body: JsonBody<Refresh>,
     ) -> Result<Found<MessengerLoggedIn>, ApiError> {
-        let done = api.commands.refresh(Audience::Messenger, &body.0.refresh_token, api.ids.next()).await?;
+        let done = api.refresh(Audience::Messenger, &body.0.refresh_token).await?;
         Ok(MessengerLoggedIn::answer(&api, done))
     }
 

@@ -8,14 +8,14 @@ use domain::{BusinessId, SessionId, UserId};
 use serde::Serialize;
 use socketioxide::extract::SocketRef;
 
-use super::stream::Cutter;
+use super::stream::{Cutter, Streams};
 
 /// How long a client that is shut out has to take notice of it before its stream is cut.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The connections of this node, by person.
-#[derive(Default)]
 pub(super) struct Connections {
+    streams: Streams,
     people: Mutex<HashMap<UserId, Vec<Connection>>>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) session_id: SessionId,
     pub(super) business_id: BusinessId,
     pub(super) socket: SocketRef,
-    /// Cuts its stream; none while it polls.
+    /// Cuts its stream, if it began with one and not with polling.
     pub(super) cutter: Option<Cutter>,
 }
 
@@ -40,6 +40,10 @@ enum Cut {
 }
 
 impl Connections {
+    pub(super) fn new(streams: Streams) -> Self {
+        Self { streams, people: Mutex::default() }
+    }
+
     pub(super) fn add(&self, connection: Connection) {
         self.people().entry(connection.person).or_default().push(connection);
         metrics::gauge!("switchboard_connections", "transport" => "socket.io").increment(1);
@@ -84,25 +88,22 @@ impl Connections {
         }
     }
 
-    /// Nothing is sent over the connection from now on, not even what a client that wakes up would still have room for.
+    /// Nothing is sent over the connection from now on.
     fn cut(&self, connection: Connection, why: Cut) {
         self.remove(connection.person, &connection.socket);
-        match connection.cutter {
-            Some(cutter) if why == Cut::TooSlow => cutter.cancel(),
-            Some(cutter) => {
-                let _ = connection.socket.disconnect();
-                tokio::spawn(async move {
-                    tokio::time::sleep(FAREWELL).await;
-                    cutter.cancel();
-                });
-            }
-            // There is no stream to cut. While its buffer is full it can't be told either; it has room again when the client
-            // polls, and is gone when the client doesn't.
-            None => drop(tokio::spawn(async move {
-                while connection.socket.connected() && connection.socket.clone().disconnect().is_err() {
-                    tokio::time::sleep(FAREWELL).await;
-                }
-            })),
+        let streams = self.streams.clone();
+        let end = move |connection: &Connection| match &connection.cutter {
+            Some(cutter) => cutter.cancel(),
+            None => streams.end(&connection.socket.id.to_string()),
+        };
+        // There may be no room to tell it anything.
+        if why == Cut::ShutOut && connection.socket.clone().disconnect().is_ok() {
+            tokio::spawn(async move {
+                tokio::time::sleep(FAREWELL).await;
+                end(&connection);
+            });
+        } else {
+            end(&connection);
         }
     }
 

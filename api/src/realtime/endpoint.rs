@@ -10,6 +10,7 @@ use poem::{Body, Endpoint, Request, Response, Result};
 use socketioxide::service::SocketIoService;
 
 use super::stream::{Cutter, Streams};
+use crate::error::{ErrorBody, ErrorCode, respond};
 
 /// Serves `/socket.io`.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ impl SocketIoEndpoint {
         tokio::spawn(async move {
             match upgrade.await {
                 Ok(stream) => {
-                    let stream = streams.cuttable(stream, &cutter, connection);
+                    let stream = streams.cuttable(stream, cutter, connection);
                     if let Err(error) = service.call((stream, handshake)).await {
                         tracing::debug!(%error, "a handshake was refused after the upgrade");
                     }
@@ -67,6 +68,20 @@ impl Endpoint for SocketIoEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
+        match parameter(request.original_uri(), "sid") {
+            // As the library says of connections that it doesn't know: the client begins anew.
+            Some(id) if self.streams.has_ended(id) => {
+                let unknown = r#"{"code":1,"message":"Session ID unknown"}"#;
+                return Ok(Response::builder()
+                    .status(StatusCode::BAD_REQUEST)
+                    .content_type("application/json")
+                    .body(unknown));
+            }
+            None if self.streams.is_closing() => {
+                return Ok(respond(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping")));
+            }
+            _ => {}
+        }
         match request.headers().typed_get::<SecWebsocketKey>() {
             Some(key) if wants_upgrade(request.headers()) && is_handshake(request.original_uri()) => {
                 self.upgrade(&request, key)

@@ -18,7 +18,6 @@ use socketioxide::socket::Socket;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::connections::{Connection, Connections};
-use super::stream::Streams;
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
@@ -39,7 +38,7 @@ struct ReadMessage {
 }
 
 /// Registers everything that clients can do.
-pub(super) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connections>, streams: &Streams) {
+pub(super) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connections>) {
     let authenticate = {
         let api = api.clone();
         async move |socket: SocketRef, TryData(credentials): TryData<Credentials>| {
@@ -50,9 +49,9 @@ pub(super) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connecti
         }
     };
     let connected = {
-        let (api, connections, streams) = (api.clone(), connections.clone(), streams.clone());
+        let (api, connections) = (api.clone(), connections.clone());
         async move |socket: SocketRef, Extension(caller): Extension<Caller>| {
-            connected(&api, &connections, &streams, socket, caller).await;
+            connected(&api, &connections, socket, caller).await;
         }
     };
     io.ns("/", connected.with(authenticate));
@@ -68,13 +67,7 @@ impl fmt::Display for Refused {
     }
 }
 
-async fn connected(
-    api: &Arc<Api>,
-    connections: &Arc<Connections>,
-    streams: &Streams,
-    socket: SocketRef,
-    caller: Caller,
-) {
+async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: SocketRef, caller: Caller) {
     let client = Arc::new(Client { api: api.clone(), caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) });
     socket.on("message:read", {
         let client = client.clone();
@@ -89,18 +82,17 @@ async fn connected(
     let leave = connections.clone();
     socket.on_disconnect(async move |socket: SocketRef| leave.remove(caller.user_id, &socket));
 
-    let cutter = socket.req_parts().extensions.get().cloned();
     connections.add(Connection {
         person: caller.user_id,
         session_id: caller.session_id,
         business_id: caller.business_id,
-        cutter: cutter.or_else(|| streams.of_upgraded(&socket.id.to_string())),
+        cutter: socket.req_parts().extensions.get().cloned(),
         socket: socket.clone(),
     });
     // It may have gone, or been shut out, before it was listed.
     if !socket.connected() {
         connections.remove(caller.user_id, &socket);
-    } else if api.commands.still_authentic(&caller).await.is_err() {
+    } else if matches!(api.commands.still_authentic(&caller).await, Err(commands::Error::Unauthorized(_))) {
         connections.shut_out(|connection| connection.socket.id == socket.id);
     }
 }

@@ -1,11 +1,12 @@
-//! The streams under WebSocket connections, and a way to cut them from outside: the library closes a connection by sending a
-//! packet, which a client that reads nothing never takes.
+//! The streams under connections, and a way to cut them from outside: the library closes a connection by sending a packet, which
+//! a client that reads nothing never takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +15,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a client may take in nothing while something waits for it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a connection that was ended is refused when it polls: until the library has found out by itself that it is gone.
+const REFUSAL: Duration = Duration::from_mins(2);
 
 /// Cuts one stream.
 pub(super) type Cutter = CancellationToken;
@@ -22,34 +25,73 @@ pub(super) type Cutter = CancellationToken;
 #[derive(Clone, Default)]
 pub(super) struct Streams {
     all: CancellationToken,
-    /// Those that polling connections were upgraded to, by the connection's id.
-    upgraded: Arc<Mutex<HashMap<String, Cutter>>>,
+    is_closing: Arc<AtomicBool>,
+    connections: Arc<Mutex<ByConnection>>,
+}
+
+/// What is known of connections that began with polling, by the connection's id.
+#[derive(Default)]
+struct ByConnection {
+    /// The streams that they were upgraded to.
+    upgraded: HashMap<String, Cutter>,
+    /// Those that may not poll any more.
+    ended: HashSet<String>,
 }
 
 impl Streams {
-    /// Gets ready for a stream; that of an upgrade has the id of its connection.
+    /// Gets ready for a stream.
     pub(super) fn cutter(&self) -> Cutter {
         self.all.child_token()
     }
 
-    /// A stream that can be cut, in place of one that can't.
-    pub(super) fn cuttable<S>(&self, stream: S, cutter: &Cutter, upgraded: Option<String>) -> CuttableStream<S> {
-        if let Some(id) = &upgraded {
-            self.upgraded().insert(id.clone(), cutter.clone());
+    /// A stream that can be cut, in place of one that can't. That of an upgrade has the id of its connection.
+    pub(super) fn cuttable<S>(&self, stream: S, cutter: Cutter, upgraded: Option<String>) -> CuttableStream<S> {
+        let mut listed = None;
+        if let Some(id) = upgraded {
+            // A second upgrade of the same connection is none, and mustn't hide the first.
+            self.connections().upgraded.entry(id.clone()).or_insert_with(|| {
+                listed = Some((self.clone(), id));
+                cutter.clone()
+            });
         }
         CuttableStream {
             stream,
             // One for each half: each is polled by a task of its own.
             cut_reading: Box::pin(cutter.clone().cancelled_owned()),
             cut_writing: Box::pin(cutter.clone().cancelled_owned()),
+            cutter,
             stalled: None,
-            listed: upgraded.map(|id| (self.clone(), id)),
+            listed,
         }
     }
 
-    /// The stream that this connection was upgraded to.
-    pub(super) fn of_upgraded(&self, id: &str) -> Option<Cutter> {
-        self.upgraded().get(id).cloned()
+    /// Ends a connection that began with polling: its stream, if it was upgraded, and polling.
+    pub(super) fn end(&self, id: &str) {
+        let mut connections = self.connections();
+        if let Some(cutter) = connections.upgraded.get(id) {
+            cutter.cancel();
+        }
+        if connections.ended.insert(id.to_owned()) {
+            let (streams, id) = (self.clone(), id.to_owned());
+            tokio::spawn(async move {
+                tokio::time::sleep(REFUSAL).await;
+                streams.connections().ended.remove(&id);
+            });
+        }
+    }
+
+    /// Whether this connection may not poll any more.
+    pub(super) fn has_ended(&self, id: &str) -> bool {
+        self.connections().ended.contains(id)
+    }
+
+    /// Lets nobody new in.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
     }
 
     /// Cuts every stream.
@@ -57,14 +99,15 @@ impl Streams {
         self.all.cancel();
     }
 
-    fn upgraded(&self) -> MutexGuard<'_, HashMap<String, Cutter>> {
-        self.upgraded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, ByConnection> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A stream that ends when it is cut, or when the other side takes in nothing for too long.
 pub(super) struct CuttableStream<S> {
     stream: S,
+    cutter: Cutter,
     cut_reading: Pin<Box<WaitForCancellationFutureOwned>>,
     cut_writing: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs while something waits to be taken in.
@@ -73,17 +116,26 @@ pub(super) struct CuttableStream<S> {
 }
 
 impl<S> CuttableStream<S> {
-    /// What became of a write, unless the stream is cut or has stalled for too long.
-    fn progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Writes, unless the stream is cut. One that has stalled for too long is cut, for both halves and for good.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if self.cut_writing.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
+        let written = write(&mut self.stream, cx);
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_PATIENCE)));
-        ready!(stalled.as_mut().poll(cx));
+        if stalled.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        metrics::counter!("switchboard_connections_cut_total").increment(1);
+        self.cutter.cancel();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -91,7 +143,7 @@ impl<S> CuttableStream<S> {
 impl<S> Drop for CuttableStream<S> {
     fn drop(&mut self) {
         if let Some((streams, id)) = &self.listed {
-            streams.upgraded().remove(id);
+            streams.connections().upgraded.remove(id);
         }
     }
 }
@@ -107,18 +159,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for CuttableStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for CuttableStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.progress(cx, written)
+        self.write(cx, |stream, cx| Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.progress(cx, flushed)
+        self.write(cx, |stream, cx| Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.progress(cx, shut)
+        self.write(cx, |stream, cx| Pin::new(stream).poll_shutdown(cx))
     }
 }
 
@@ -129,26 +178,38 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_that_is_cut_ends_on_both_halves() {
+    async fn a_connection_that_is_ended_loses_its_stream_and_may_not_poll() {
         let streams = Streams::default();
-        let cutter = streams.cutter();
         let (ours, _theirs) = duplex(8);
-        let (mut reading, mut writing) = tokio::io::split(streams.cuttable(ours, &cutter, Some("id".to_owned())));
-        assert!(streams.of_upgraded("id").is_some());
+        let (mut reading, mut writing) =
+            tokio::io::split(streams.cuttable(ours, streams.cutter(), Some("id".to_owned())));
         let reader = tokio::spawn(async move { reading.read_u8().await.map(drop) });
         // More than fits: it waits for the other side.
         let writer = tokio::spawn(async move { writing.write_all(&[0; 100]).await });
-        streams.of_upgraded("id").unwrap().cancel();
+        assert!(!streams.has_ended("id"));
+        streams.end("id");
+        assert!(streams.has_ended("id"));
         assert_eq!(reader.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(writer.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert!(streams.of_upgraded("id").is_none(), "it is listed no longer");
+        assert!(streams.connections().upgraded.is_empty(), "it is listed no longer");
+    }
+
+    #[tokio::test]
+    async fn a_second_upgrade_does_not_hide_the_first() {
+        let streams = Streams::default();
+        let (ours, _theirs) = duplex(8);
+        let mut first = streams.cuttable(ours, streams.cutter(), Some("id".to_owned()));
+        let (other, _others) = duplex(8);
+        drop(streams.cuttable(other, streams.cutter(), Some("id".to_owned())));
+        streams.end("id");
+        assert_eq!(first.write_all(&[0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_in_nothing_is_cut_after_a_while() {
+    async fn a_client_that_takes_in_nothing_is_cut_after_a_while_for_good() {
         let streams = Streams::default();
         let (ours, mut theirs) = duplex(8);
-        let mut stream = streams.cuttable(ours, &streams.cutter(), None);
+        let mut stream = streams.cuttable(ours, streams.cutter(), None);
         let slow_but_moving = tokio::spawn(async move {
             for _ in 0..10 {
                 tokio::time::sleep(WRITE_PATIENCE / 2).await;
@@ -157,8 +218,12 @@ mod tests {
             theirs
         });
         stream.write_all(&[0; 80]).await.unwrap();
-        let _theirs = slow_but_moving.await.unwrap();
+        let mut theirs = slow_but_moving.await.unwrap();
         let stalled = stream.write_all(&[0; 80]).await.unwrap_err();
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        // It wakes up too late: nothing more is written, nothing more is read.
+        theirs.read_exact(&mut [0; 8]).await.unwrap();
+        assert_eq!(stream.write_all(&[0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }
