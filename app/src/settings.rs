@@ -1,4 +1,4 @@
-//! Settings: each is a flag and an environment variable. Durations are like `45s` or `5m`.
+//! Settings: each is a flag and an environment variable.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
