@@ -19,6 +19,8 @@ const ADMIN: (&str, &str) = ("root@example.com", "benchmark password");
 const PASSWORD: &str = "benchmark password";
 /// People who log in at the same time while the benchmark is prepared.
 const PREPARING: usize = 8;
+/// A message that takes longer is lost.
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// The server, as a process of its own.
 struct Server {
@@ -66,7 +68,9 @@ async fn exchange(http: Client, url: String, pair: Pair, duration: Duration) -> 
     while Instant::now() < end {
         let began = Instant::now();
         let post = http.post(format!("{url}/api/messenger/messages")).bearer_auth(&pair.sender_token).json(&body);
-        let (response, received) = tokio::join!(post.send(), inbox.next_message());
+        let arrival = tokio::time::timeout(ARRIVAL, inbox.next_message());
+        let (response, received) = tokio::join!(post.send(), arrival);
+        let received = received.expect("every message arrives");
         report::record(&mut histogram, began.elapsed());
         let sent: Value = response.expect("the server answers").json().await.expect("it answers JSON");
         assert_eq!(sent["message"]["id"], received["id"], "every message arrives once: {sent}");

@@ -145,6 +145,26 @@ async fn who_logs_out_with_a_full_buffer_gets_nothing_more() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_connected_misses_nothing_from_the_first_moment() {
+    let (_world, alice, bob) = World::with_alice_and_bob().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let (alice, bob) = (alice.clone(), bob.clone());
+        clients.spawn(async move {
+            for _ in 0..3 {
+                let mut socket = connect_with_little_room(&bob).await;
+                // At once, as the server is told by the very client that has just been connected.
+                let sent = alice.send_text(&bob, "the first").await.expect(201);
+                let id = sent.body["message"]["id"].as_str().unwrap();
+                let arrival = async { while !socket.next().await.unwrap().unwrap().to_text().unwrap().contains(id) {} };
+                tokio::time::timeout(DEADLINE, arrival).await.expect("the message has not arrived");
+            }
+        });
+    }
+    clients.join_all().await;
+}
+
 #[tokio::test]
 async fn figures_do_not_grow_with_methods_that_nobody_knows() {
     let (world, _, _) = World::with_alice_and_bob().await;

@@ -1,13 +1,15 @@
 //! Who is connected to this node.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{BusinessId, SessionId, UserId};
 use serde::Serialize;
+use serde_json::Value;
 use socketioxide::extract::SocketRef;
 
+use super::SEND_BUFFER_PACKETS;
 use super::stream::{Cutter, Streams};
 
 /// How long a client that is shut out has to take notice of it before its stream is cut.
@@ -26,8 +28,41 @@ pub(super) struct Connection {
     pub(super) session_id: SessionId,
     pub(super) business_id: BusinessId,
     pub(super) socket: SocketRef,
+    pub(super) outbox: Arc<Outbox>,
     /// Cuts its stream, if it began with one and not with polling.
     pub(super) cutter: Option<Cutter>,
+}
+
+/// What goes out over a connection. The library runs the code for a new connection some time after the client has been told that
+/// it is connected; what happens in between is kept until then, or a client would miss what it has itself set off.
+pub(super) struct Outbox(Mutex<Option<Vec<(String, Value)>>>);
+
+impl Outbox {
+    /// Keeps what goes out, until it is opened.
+    pub(super) fn closed() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(vec![]))))
+    }
+
+    /// Lets out what was kept, and from now on everything at once. Whether there was room for it.
+    pub(super) fn open(&self, socket: &SocketRef) -> bool {
+        let mut kept = self.kept();
+        let events = kept.take().unwrap_or_default();
+        events.iter().all(|(event, payload)| socket.emit(event, payload).is_ok())
+    }
+
+    /// Sends an event, or keeps it. Whether there was room for it.
+    fn emit(&self, socket: &SocketRef, event: &str, payload: &impl Serialize) -> bool {
+        if let Some(kept) = &mut *self.kept() {
+            let payload = serde_json::to_value(payload).unwrap_or_default();
+            kept.push((event.to_owned(), payload));
+            return kept.len() < SEND_BUFFER_PACKETS;
+        }
+        socket.emit(event, payload).is_ok()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Vec<(String, Value)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a connection is cut.
@@ -71,12 +106,17 @@ impl Connections {
     pub(super) fn emit(&self, person: UserId, event: &str, payload: &impl Serialize) {
         let connections = self.people().get(&person).cloned().unwrap_or_default();
         for connection in connections {
-            if let Err(error) = connection.socket.emit(event, payload) {
-                tracing::debug!(%error, %person, "a connection is too slow, or gone: it is cut");
+            if !connection.outbox.emit(&connection.socket, event, payload) {
+                tracing::debug!(%person, "a connection is too slow, or gone: it is cut");
                 metrics::counter!("switchboard_connections_cut_total").increment(1);
                 self.cut(connection, Cut::TooSlow);
             }
         }
+    }
+
+    /// Cuts a connection that there was no room on from the first.
+    pub(super) fn too_slow(&self, connection: Connection) {
+        self.cut(connection, Cut::TooSlow);
     }
 
     /// Cuts the connections of people who may not be here any longer.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use commands::{Caller, Request};
+use commands::{Caller, Claims, Request};
 use domain::MessageId;
 use domain::session::Audience;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::Socket;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::connections::{Connection, Connections};
+use super::connections::{Connection, Connections, Outbox};
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
@@ -38,23 +38,28 @@ struct ReadMessage {
 }
 
 /// Registers everything that clients can do.
+///
+/// All of it is set up before the client is told that it is connected: the library runs the handler of a connection some time
+/// after that, and what the client does or sets off in between would be lost.
 pub(super) fn register(io: &SocketIo, api: &Arc<Api>, connections: &Arc<Connections>) {
-    let authenticate = {
-        let api = api.clone();
+    let admit = {
+        let (api, connections) = (api.clone(), connections.clone());
         async move |socket: SocketRef, TryData(credentials): TryData<Credentials>| {
             let credentials = credentials.map_err(|_| Refused("auth.token: is missing".to_owned()))?;
             let caller = api.authenticate(&credentials.token, Audience::Messenger).await;
-            socket.extensions.insert(caller.map_err(|error| Refused(error.body().error.clone()))?);
+            let caller = caller.map_err(|error| Refused(error.body().error.clone()))?;
+            let connection = admit(&api, &connections, &socket, caller);
+            socket.extensions.insert(connection);
             Ok::<(), Refused>(())
         }
     };
     let connected = {
         let (api, connections) = (api.clone(), connections.clone());
-        async move |socket: SocketRef, Extension(caller): Extension<Caller>| {
-            connected(&api, &connections, socket, caller).await;
+        async move |socket: SocketRef, Extension(connection): Extension<Connection>| {
+            connected(&api, &connections, &socket, connection).await;
         }
     };
-    io.ns("/", connected.with(authenticate));
+    io.ns("/", connected.with(admit));
 }
 
 /// The message of a `connect_error`.
@@ -67,13 +72,13 @@ impl fmt::Display for Refused {
     }
 }
 
-async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: SocketRef, caller: Caller) {
-    let client = Arc::new(Client { api: api.clone(), caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) });
-    socket.on("message:read", {
-        let client = client.clone();
-        async move |socket: SocketRef, payload: TryData<Value>, reply: Reply| {
-            reply.send(&socket, client.read_message(payload).await);
-        }
+/// Sets up what somebody who is about to be connected can do, and lists the connection: what goes out over it is kept until it
+/// stands.
+fn admit(api: &Arc<Api>, connections: &Arc<Connections>, socket: &SocketRef, caller: Caller) -> Connection {
+    let client = Client { api: api.clone(), caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) };
+    let client = Arc::new(client);
+    socket.on("message:read", async move |socket: SocketRef, payload: TryData<Value>, reply: Reply| {
+        reply.send(&socket, client.read_message(payload).await);
     });
     socket.on_fallback(async |socket: SocketRef, Event(event): Event, reply: Reply| {
         let unknown = format!("there is no event {event:.100}");
@@ -81,18 +86,28 @@ async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: Socke
     });
     let leave = connections.clone();
     socket.on_disconnect(async move |socket: SocketRef| leave.remove(caller.user_id, &socket));
-
-    connections.add(Connection {
+    let connection = Connection {
         person: caller.user_id,
         session_id: caller.session_id,
         business_id: caller.business_id,
         cutter: socket.req_parts().extensions.get().cloned(),
+        outbox: Outbox::closed(),
         socket: socket.clone(),
-    });
-    // It may have gone, or been shut out, before it was listed.
-    if !socket.connected() {
-        connections.remove(caller.user_id, &socket);
-    } else if matches!(api.commands.still_authentic(&caller).await, Err(commands::Error::Unauthorized(_))) {
+    };
+    connections.add(connection.clone());
+    connection
+}
+
+async fn connected(api: &Arc<Api>, connections: &Arc<Connections>, socket: &SocketRef, connection: Connection) {
+    // The socket's own extensions hold the socket through it.
+    socket.extensions.remove::<Connection>();
+    if !connection.outbox.open(socket) {
+        return connections.too_slow(connection);
+    }
+    // The person may have been shut out before the connection was listed.
+    let Connection { person, session_id, .. } = connection;
+    let claims = Claims { user_id: person, session_id, audience: Audience::Messenger };
+    if matches!(api.commands.authenticate(claims).await, Err(commands::Error::Unauthorized(_))) {
         connections.shut_out(|connection| connection.socket.id == socket.id);
     }
 }
