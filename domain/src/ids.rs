@@ -47,6 +47,10 @@ id! {
     ConversationId
 }
 id! {
+    /// One call.
+    CallId
+}
+id! {
     /// An uploaded file.
     FileId
 }

@@ -14,6 +14,9 @@ mod text;
 mod timestamp;
 
 pub mod business;
+pub mod call;
+pub mod delivery;
+pub mod line;
 pub mod login;
 pub mod message;
 pub mod reading;
@@ -21,8 +24,8 @@ pub mod session;
 pub mod user;
 
 pub use decider::{Decider, DomainEvent};
-pub use ids::{BusinessId, ConversationId, FileId, MessageId, SessionId, UserId};
+pub use ids::{BusinessId, CallId, ConversationId, FileId, MessageId, SessionId, UserId};
 pub use personal::{Known, Personal};
 pub use role::Role;
-pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, Password, PersonName, RetryKey};
+pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, Password, PersonName, RetryKey, RoomId};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -69,6 +69,10 @@ text! {
     RetryKey
 }
 text! {
+    /// What the clients of a call name the place where they meet: 1 to 200 characters.
+    RoomId
+}
+text! {
     /// What a person proves to be themselves with: 8 to 128 characters. Never stored; see [`crate::user::CreateUser`].
     Password
 }
@@ -158,6 +162,19 @@ impl RetryKey {
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || longer_than(text, Self::MAX_CHARS) || text.chars().any(char::is_control) {
             return Err(Invalid::new(field, "must be 1 to 128 characters, without control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl RoomId {
+    const MAX_CHARS: usize = 200;
+
+    /// # Errors
+    /// When it is empty, too long, or contains control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || longer_than(text, Self::MAX_CHARS) || text.chars().any(char::is_control) {
+            return Err(Invalid::new("roomId", "must be 1 to 200 characters, without control characters"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -262,6 +279,14 @@ mod tests {
         assert!(RetryKey::parse("clientMessageId", &"k".repeat(128)).is_ok());
         for bad in ["", "a\0", &"k".repeat(129)] {
             assert_eq!(RetryKey::parse("Idempotency-Key", bad).unwrap_err().field, "Idempotency-Key");
+        }
+    }
+
+    #[test]
+    fn a_room_is_short_and_printable() {
+        assert!(RoomId::parse("room_123").is_ok());
+        for bad in ["", "a\0", &"r".repeat(201)] {
+            assert_eq!(RoomId::parse(bad).unwrap_err().field, "roomId");
         }
     }
 
