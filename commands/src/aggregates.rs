@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::business::Business;
+use domain::call::Call;
+use domain::delivery::DeliveryCursors;
+use domain::line::Line;
 use domain::login::Login;
 use domain::message::Message;
 use domain::reading::Reading;
@@ -74,6 +77,9 @@ pub(crate) struct Aggregates {
     users: StateCache<User>,
     sessions: StateCache<Session>,
     readings: StateCache<Reading>,
+    deliveries: StateCache<DeliveryCursors>,
+    calls: StateCache<Call>,
+    lines: StateCache<Line>,
 }
 
 macro_rules! remembered {
@@ -86,7 +92,10 @@ macro_rules! remembered {
     };
 }
 
-remembered! { Business => businesses, Login => logins, User => users, Session => sessions, Reading => readings }
+remembered! {
+    Business => businesses, Login => logins, User => users, Session => sessions, Reading => readings, DeliveryCursors => deliveries,
+    Call => calls, Line => lines,
+}
 
 impl Aggregates {
     pub(crate) fn new(store: Arc<dyn EventStore>, ids: Arc<dyn Ids>) -> Self {
@@ -98,6 +107,9 @@ impl Aggregates {
             users: StateCache::new(200_000),
             sessions: StateCache::new(200_000),
             readings: StateCache::new(100_000),
+            deliveries: StateCache::new(20_000),
+            calls: StateCache::new(20_000),
+            lines: StateCache::new(20_000),
         }
     }
 
@@ -110,7 +122,7 @@ impl Aggregates {
     }
 
     /// Reads a stream and remembers it, unless it is empty.
-    async fn read<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
+    pub(crate) async fn read<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
         let mark = D::cache(self).mark(id);
         let loaded = Arc::new(self.replay::<D>(id).await?);
         if loaded.version > 0 {
@@ -250,6 +262,9 @@ impl Aggregates {
             User::CATEGORY => to::<User>(self, event),
             Session::CATEGORY => to::<Session>(self, event),
             Reading::CATEGORY => to::<Reading>(self, event),
+            DeliveryCursors::CATEGORY => to::<DeliveryCursors>(self, event),
+            Call::CATEGORY => to::<Call>(self, event),
+            Line::CATEGORY => to::<Line>(self, event),
             Message::CATEGORY => {}
             unknown => tracing::debug!(category = unknown, "an event of a newer version"),
         }

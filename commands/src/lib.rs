@@ -7,12 +7,15 @@
 mod aggregates;
 mod authenticate;
 mod businesses;
+mod call_endings;
 mod caller;
+mod calls;
 mod create_user;
 mod demo;
 mod error;
 mod first_super_admin;
 mod fixed_accounts;
+mod hand_over;
 mod keyed_hash;
 mod log_in;
 mod ports;
@@ -34,14 +37,17 @@ use event_store::{EventStore, Position};
 use crate::aggregates::Aggregates;
 
 pub use authenticate::Claims;
+pub use call_endings::LostCalls;
 pub use caller::{Caller, Request};
+pub use calls::NewCall;
 pub use create_user::NewUser;
 pub use demo::{DEMO_PASSWORD, Demo, DemoPerson};
 pub use error::Error;
 pub use first_super_admin::FirstSuperAdmin;
+pub use hand_over::HandedOver;
 pub use keyed_hash::KeyedHash;
 pub use log_in::LoggedIn;
-pub use ports::{Clock, Ids, LookupError, Lookups, Passwords, UnfinishedLogin};
+pub use ports::{ActiveCall, Clock, Ids, LookupError, Lookups, Passwords, UnfinishedLogin};
 pub use read_message::MessageRead;
 pub use send_message::{NewMessage, SentMessage};
 
@@ -62,6 +68,7 @@ pub struct Commands {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     keyed_hash: KeyedHash,
+    ring_timeout_ms: i64,
     acknowledged: AtomicU64,
 }
 
@@ -79,6 +86,8 @@ pub struct Foundations {
     pub ids: Arc<dyn Ids>,
     /// Hashes that only this installation can compute.
     pub keyed_hash: KeyedHash,
+    /// How long a call may ring, in milliseconds.
+    pub ring_timeout_ms: i64,
 }
 
 impl Commands {
@@ -92,6 +101,7 @@ impl Commands {
             clock: foundations.clock,
             ids: foundations.ids,
             keyed_hash: foundations.keyed_hash,
+            ring_timeout_ms: foundations.ring_timeout_ms,
             acknowledged: AtomicU64::new(0),
         }
     }

@@ -1,7 +1,7 @@
 //! What commands need from outside. Wired in `app`.
 
 use async_trait::async_trait;
-use domain::{EmailAddress, Password, Timestamp, UserId};
+use domain::{CallId, EmailAddress, Password, Timestamp, UserId};
 use uuid::Uuid;
 
 /// The time.
@@ -40,6 +40,17 @@ pub struct UnfinishedLogin {
     pub user_id: UserId,
 }
 
+/// A call in which people talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveCall {
+    /// Which.
+    pub id: CallId,
+    /// Who called.
+    pub caller_id: UserId,
+    /// Who was called.
+    pub receiver_id: UserId,
+}
+
 /// What no stream can answer. The answers may be late, so they are only used to find the streams that decide.
 #[async_trait]
 pub trait Lookups: Send + Sync + 'static {
@@ -48,4 +59,10 @@ pub trait Lookups: Send + Sync + 'static {
 
     /// Logins that were reserved before this time, for nobody so far; at most `limit`.
     async fn unfinished_logins(&self, before: Timestamp, limit: u32) -> Result<Vec<UnfinishedLogin>, LookupError>;
+
+    /// Calls that have not been answered, and may ring until this time or less; at most `limit`.
+    async fn calls_rung_out(&self, by: Timestamp, limit: u32) -> Result<Vec<CallId>, LookupError>;
+
+    /// Calls in which people talk.
+    async fn active_calls(&self) -> Result<Vec<ActiveCall>, LookupError>;
 }

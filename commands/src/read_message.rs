@@ -22,10 +22,35 @@ impl Commands {
     /// # Errors
     /// [`Error::NotFound`] when there is no such message, or none that the caller may see.
     pub async fn read_message(&self, request: &Request, id: MessageId) -> Result<Done<MessageRead>, Error> {
-        const NOT_FOUND: Error = Error::NotFound("message");
+        self.read_up_to(request, id, None).await
+    }
+
+    /// Reads a conversation up to a message of it; as [`Self::read_message`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the caller isn't in such a conversation, or there is no such message in it.
+    pub async fn read_conversation(
+        &self,
+        request: &Request,
+        conversation: ConversationId,
+        up_to: MessageId,
+    ) -> Result<Done<MessageRead>, Error> {
+        self.read_up_to(request, up_to, Some(conversation)).await
+    }
+
+    async fn read_up_to(
+        &self,
+        request: &Request,
+        id: MessageId,
+        conversation: Option<ConversationId>,
+    ) -> Result<Done<MessageRead>, Error> {
+        let not_found = Error::NotFound("message");
         let loaded = self.aggregates.replay::<Message>(&id.to_string()).await?;
         let reader_id = request.caller.user_id;
-        let message = loaded.state.sent().filter(|message| message.is_visible_to(reader_id)).ok_or(NOT_FOUND)?;
+        let message = loaded.state.sent().filter(|message| message.is_visible_to(reader_id)).ok_or(not_found)?;
+        if conversation.is_some_and(|conversation| conversation != message.conversation_id) {
+            return Err(Error::NotFound("message"));
+        }
         let read = MessageRead { message_id: id, conversation_id: message.conversation_id };
         if message.sender_id == reader_id {
             return Ok(self.done(read, loaded.position));

@@ -1,12 +1,16 @@
 //! Use cases over a log in memory, where the clock and the look-ups do what a test says.
 
+mod calls;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::login::{Login, LoginCommand};
 use domain::session::Audience;
-use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role, SessionId, Timestamp, UserId};
+use domain::{
+    BusinessId, BusinessName, CallId, EmailAddress, Password, PersonName, Role, SessionId, Timestamp, UserId,
+};
 use event_store::memory::MemoryStore;
 use event_store::{EventStore, RecordedEvent};
 use time::OffsetDateTime;
@@ -14,8 +18,8 @@ use uuid::Uuid;
 
 use crate::caller::by_the_system;
 use crate::{
-    Caller, Clock, Commands, Error, FirstSuperAdmin, Foundations, Ids, KeyedHash, LookupError, Lookups, NewUser,
-    Passwords, Request, UnfinishedLogin,
+    ActiveCall, Caller, Clock, Commands, Error, FirstSuperAdmin, Foundations, Ids, KeyedHash, LookupError, Lookups,
+    NewUser, Passwords, Request, UnfinishedLogin,
 };
 
 #[derive(Default)]
@@ -51,6 +55,8 @@ impl Passwords for PlainPasswords {
 #[derive(Default)]
 struct TestLookups {
     unfinished: Mutex<Vec<UnfinishedLogin>>,
+    rung_out: Mutex<Vec<CallId>>,
+    active: Mutex<Vec<ActiveCall>>,
 }
 
 #[async_trait]
@@ -61,6 +67,14 @@ impl Lookups for TestLookups {
 
     async fn unfinished_logins(&self, _: Timestamp, _: u32) -> Result<Vec<UnfinishedLogin>, LookupError> {
         Ok(self.unfinished.lock().unwrap().clone())
+    }
+
+    async fn calls_rung_out(&self, _: Timestamp, _: u32) -> Result<Vec<CallId>, LookupError> {
+        Ok(self.rung_out.lock().unwrap().clone())
+    }
+
+    async fn active_calls(&self) -> Result<Vec<ActiveCall>, LookupError> {
+        Ok(self.active.lock().unwrap().clone())
     }
 }
 
@@ -81,6 +95,7 @@ fn node(store: &MemoryStore, first_id: u64) -> Node {
         clock: clock.clone(),
         ids: Arc::new(Counter(AtomicU64::new(first_id))),
         keyed_hash: KeyedHash::new(&[1; 32]),
+        ring_timeout_ms: 45_000,
     });
     Node { commands, clock, lookups, store: store.clone() }
 }

@@ -256,13 +256,16 @@ impl Call {
         }
     }
 
+    /// Whether it rings, and may still be answered.
+    #[must_use]
+    pub fn is_ringing(&self, at: Timestamp) -> bool {
+        matches!(self, Self::Ringing(call) if at < call.rings_until)
+    }
+
     /// Whether it rings, or people talk.
     #[must_use]
-    pub fn is_live(&self) -> bool {
-        match self {
-            Self::Ringing(_) | Self::Active { .. } => true,
-            Self::Unstarted | Self::Over(_) => false,
-        }
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        self.is_ringing(at) || matches!(self, Self::Active { .. })
     }
 }
 

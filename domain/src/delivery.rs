@@ -14,7 +14,7 @@ pub const PAUSE_MS: i64 = 1000;
 
 /// State of one person's cursors.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Delivery {
+pub struct DeliveryCursors {
     /// Position in the log of the last message handed over, by conversation.
     pub positions: HashMap<ConversationId, u64>,
     /// When that was last said.
@@ -74,7 +74,7 @@ pub enum DeliveryError {
     TooSoon,
 }
 
-impl Delivery {
+impl DeliveryCursors {
     /// Whether this message, or a later one of its conversation, is known to have been handed over.
     #[must_use]
     pub fn is_known(&self, message: &Delivered) -> bool {
@@ -82,7 +82,7 @@ impl Delivery {
     }
 }
 
-impl Decider for Delivery {
+impl Decider for DeliveryCursors {
     const CATEGORY: &'static str = "delivery";
     type Command = DeliveryCommand;
     type Event = DeliveryEvent;
@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn one_event_says_it_for_all_conversations() {
         let messages = [message(1, 5), message(2, 6)];
-        given::<Delivery>([]).when(hand_over(0, &messages)).then([delivered(0, &messages)]);
+        given::<DeliveryCursors>([]).when(hand_over(0, &messages)).then([delivered(0, &messages)]);
     }
 
     #[test]
     fn what_is_known_is_not_said_again() {
         let history = [delivered(0, &[message(1, 5), message(2, 6)])];
-        given::<Delivery>(history.clone()).when(hand_over(1, &[message(1, 5), message(2, 4)])).then_nothing();
-        given::<Delivery>(history)
+        given::<DeliveryCursors>(history.clone()).when(hand_over(1, &[message(1, 5), message(2, 4)])).then_nothing();
+        given::<DeliveryCursors>(history)
             .when(hand_over(1000, &[message(1, 5), message(2, 7)]))
             .then([delivered(1000, &[message(2, 7)])]);
     }
@@ -167,14 +167,18 @@ mod tests {
     #[test]
     fn it_is_said_once_a_second_at_most() {
         let history = [delivered(0, &[message(1, 5)])];
-        given::<Delivery>(history.clone()).when(hand_over(999, &[message(1, 6)])).then_err(DeliveryError::TooSoon);
-        given::<Delivery>(history).when(hand_over(1000, &[message(1, 6)])).then([delivered(1000, &[message(1, 6)])]);
+        given::<DeliveryCursors>(history.clone())
+            .when(hand_over(999, &[message(1, 6)]))
+            .then_err(DeliveryError::TooSoon);
+        given::<DeliveryCursors>(history)
+            .when(hand_over(1000, &[message(1, 6)]))
+            .then([delivered(1000, &[message(1, 6)])]);
     }
 
     proptest! {
         #[test]
         fn whatever_is_handed_over_no_cursor_goes_back(steps in prop::collection::vec((1_u128..4, 1_u64..50), 0..40)) {
-            let mut state = Delivery::default();
+            let mut state = DeliveryCursors::default();
             for (step, (sender, position)) in steps.into_iter().enumerate() {
                 let before = state.clone();
                 let at = i64::try_from(step).unwrap() * PAUSE_MS;

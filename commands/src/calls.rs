@@ -1,0 +1,181 @@
+//! Calls: starting them, and what either party does to them.
+
+use domain::call::{Call, CallCommand, CallError, CallParties, CallType, StartCall};
+use domain::line::{Line, LineCommand, LineError, TakeLine};
+use domain::{CallId, Invalid, RoomId, Timestamp, UserId};
+
+use crate::aggregates::{Created, Refusal};
+use crate::{Commands, Done, Error, Request};
+
+/// How long a line counts as taken for a call that nobody has heard of yet, in milliseconds: its node may be about to start it,
+/// or may have died.
+const HESITATION_MS: i64 = 10_000;
+
+/// A call that somebody wants to make.
+#[derive(Clone, Debug)]
+pub struct NewCall {
+    /// To whom.
+    pub recipient_id: UserId,
+    /// With or without a picture.
+    pub call_type: CallType,
+    /// Where the clients meet; without one, the call's own id.
+    pub room_id: Option<RoomId>,
+}
+
+impl Commands {
+    /// Calls somebody. When they are in another call, this one is recorded as such and never rings.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such person in the caller's business; [`Error::Invalid`] when it is the caller, or
+    /// somebody who is suspended.
+    pub async fn start_call(&self, request: &Request, new: NewCall) -> Result<Done<Call>, Error> {
+        let caller_id = request.caller.user_id;
+        if new.recipient_id == caller_id {
+            return Err(Invalid::new("recipientId", "must be somebody else").into());
+        }
+        self.reachable(request, new.recipient_id).await?;
+        let id = CallId(self.ids.next());
+        let room_id = match new.room_id {
+            Some(room_id) => room_id,
+            None => RoomId::parse(&id.to_string())?,
+        };
+        // The callee's line decides. The caller's is taken too, or else others could call somebody who is calling.
+        let (callees, callers) = tokio::join!(
+            self.take_line(request, new.recipient_id, id, true),
+            self.take_line(request, caller_id, id, false)
+        );
+        callers?;
+        let at = self.clock.now();
+        let start = CallCommand::Start(StartCall {
+            id,
+            business_id: request.caller.business_id,
+            caller_id,
+            receiver_id: new.recipient_id,
+            call_type: new.call_type,
+            room_id,
+            callee_is_busy: callees? == LineIs::Busy,
+            rings_until: at.plus_ms(self.ring_timeout_ms),
+            at,
+        });
+        let metadata = request.metadata(request.caller.business_id);
+        match self.aggregates.create::<Call>(&id.to_string(), start, &metadata).await.map_err(explain_call)? {
+            Created::New(call) => Ok(self.done(call.state, call.position)),
+            Created::Existing(_) => Err(Error::Conflict("this call has been started already")),
+        }
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such call, or none that the caller is a party of; [`Error::Forbidden`] for the one
+    /// who called; [`Error::Conflict`] when it doesn't ring any more.
+    pub async fn accept_call(&self, request: &Request, id: CallId) -> Result<Done<Call>, Error> {
+        let accept = CallCommand::Accept { by: request.caller.user_id, at: self.clock.now() };
+        self.change_call(request, id, accept).await
+    }
+
+    /// Declines a call.
+    ///
+    /// # Errors
+    /// As [`Self::accept_call`].
+    pub async fn reject_call(&self, request: &Request, id: CallId) -> Result<Done<Call>, Error> {
+        let reject = CallCommand::Reject { by: request.caller.user_id, at: self.clock.now() };
+        self.change_call(request, id, reject).await
+    }
+
+    /// Ends a call. One that still rings is cancelled by the caller, or declined by the callee.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such call, or none that the caller is a party of; [`Error::Conflict`] when it is
+    /// over.
+    pub async fn end_call(&self, request: &Request, id: CallId) -> Result<Done<Call>, Error> {
+        let end = CallCommand::End { by: request.caller.user_id, at: self.clock.now() };
+        self.change_call(request, id, end).await
+    }
+
+    /// A live call of the caller's; for talking to its other party.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such call, or none that the caller is a party of; [`Error::Conflict`] when it is
+    /// over.
+    pub async fn live_call(&self, request: &Request, id: CallId) -> Result<CallParties, Error> {
+        let call = self.aggregates.load::<Call>(&id.to_string()).await?;
+        let parties = call.state.started().map(|call| call.parties);
+        let parties =
+            parties.filter(|parties| parties.include(request.caller.user_id)).ok_or(Error::NotFound("call"))?;
+        if call.state.is_live(self.clock.now()) { Ok(parties) } else { Err(Error::Conflict("this call is over")) }
+    }
+
+    /// Whether a call still rings; for showing it to somebody who was away when it began.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn is_ringing(&self, id: CallId) -> Result<bool, Error> {
+        let call = self.aggregates.load::<Call>(&id.to_string()).await?;
+        Ok(call.state.is_ringing(self.clock.now()))
+    }
+
+    async fn change_call(&self, request: &Request, id: CallId, command: CallCommand) -> Result<Done<Call>, Error> {
+        let metadata = request.metadata(request.caller.business_id);
+        let changed = self.aggregates.execute::<Call>(&id.to_string(), command, &metadata).await;
+        let changed = changed.map_err(explain_call)?;
+        Ok(self.done(changed.state.clone(), changed.position))
+    }
+
+    /// Puts a call on somebody's line, unless it has to be free and isn't.
+    async fn take_line(
+        &self,
+        request: &Request,
+        user_id: UserId,
+        call_id: CallId,
+        must_be_free: bool,
+    ) -> Result<LineIs, Error> {
+        let id = user_id.to_string();
+        let line = self.aggregates.load::<Line>(&id).await?;
+        let mut over = vec![];
+        for (call, taken_at) in &line.state.calls {
+            if self.is_over(*call, *taken_at).await? {
+                over.push(*call);
+            }
+        }
+        let business_id = request.caller.business_id;
+        let take = TakeLine { user_id, business_id, call_id, must_be_free, over, at: self.clock.now() };
+        match self.aggregates.execute::<Line>(&id, LineCommand::Take(take), &request.metadata(business_id)).await {
+            Ok(_) => Ok(LineIs::Taken),
+            Err(Refusal::Rule(LineError::Busy)) => Ok(LineIs::Busy),
+            Err(Refusal::Other(error)) => Err(error),
+        }
+    }
+
+    /// Whether a call that has taken a line doesn't need it any more.
+    async fn is_over(&self, call: CallId, taken_at: Timestamp) -> Result<bool, Error> {
+        let id = call.to_string();
+        if let Call::Over(_) = self.aggregates.load::<Call>(&id).await?.state {
+            return Ok(true);
+        }
+        // What is remembered may be a moment old, and nobody should be told that somebody is busy who isn't.
+        let call = self.aggregates.read::<Call>(&id).await?;
+        let now = self.clock.now();
+        Ok(match &call.state {
+            Call::Unstarted => now >= taken_at.plus_ms(HESITATION_MS),
+            state => !state.is_live(now),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineIs {
+    Taken,
+    Busy,
+}
+
+pub(crate) fn explain_call(refusal: Refusal<CallError>) -> Error {
+    refusal.explain(|rule| match rule {
+        CallError::NoSuchCall => Error::NotFound("call"),
+        CallError::ToOneself(invalid) => invalid.into(),
+        CallError::NotTheCallee => Error::Forbidden("only the one who is called can answer or decline"),
+        CallError::AlreadyStarted => Error::Conflict("this call has been started already"),
+        CallError::NoLongerRinging => Error::Conflict("this call doesn't ring any more"),
+        CallError::AlreadyOver => Error::Conflict("this call is over"),
+    })
+}
