@@ -11,6 +11,7 @@ use event_store::{EventStore, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
+use projections::calls::{CallQueries, Calls};
 use projections::messaging::{Messaging, MessagingQueries};
 use projections::people::{People, PeopleQueries};
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,13 +107,15 @@ async fn serve_on(
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
     let people_queries = PeopleQueries::new(pool.clone());
+    let calls_queries = CallQueries::new(pool.clone());
     let commands = Arc::new(Commands::new(Foundations {
         store: store.clone(),
-        lookups: Arc::new(ReadModelLookups(people_queries.clone())),
+        lookups: Arc::new(ReadModelLookups { people: people_queries.clone(), calls: calls_queries.clone() }),
         passwords: Arc::new(SlowHashes::new()),
         clock: clock.clone(),
         ids: ids.clone(),
         keyed_hash: keys.keyed_hash,
+        ring_timeout_ms: 45_000,
     }));
     background.spawn({
         let commands = commands.clone();

@@ -269,6 +269,22 @@ impl Call {
     }
 }
 
+impl CallEvent {
+    /// Which call, and whose.
+    #[must_use]
+    pub fn parties(&self) -> &CallParties {
+        match self {
+            Self::Started(event) => &event.parties,
+            Self::FoundBusy(event) => &event.parties,
+            Self::Accepted(event) => &event.parties,
+            Self::Rejected(event) => &event.parties,
+            Self::Cancelled(event) => &event.parties,
+            Self::Missed(event) => &event.parties,
+            Self::Ended(event) => &event.parties,
+        }
+    }
+}
+
 impl CallParties {
     /// Whether this person called or was called.
     #[must_use]

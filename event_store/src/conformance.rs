@@ -54,6 +54,7 @@ macro_rules! conformance_suite {
             two_nodes_race_on_one_stream
             after_an_interruption_everything_acknowledged_is_there_once
             streams_and_the_log_are_read_forwards_from_anywhere_page_by_page
+            events_are_read_by_their_positions
             large_events_are_kept_and_larger_ones_refused
             recorded_times_never_go_back
         }
@@ -448,6 +449,18 @@ pub async fn streams_and_the_log_are_read_forwards_from_anywhere_page_by_page(ha
     }
     assert!(store.read_all(u64::MAX, 10).await.unwrap().is_empty());
     assert!(store.read_stream(&stream("none"), 0, 10).await.unwrap().is_empty());
+}
+
+pub async fn events_are_read_by_their_positions(harness: &dyn Harness) {
+    let store = harness.node().await;
+    for n in 0..10 {
+        store.append(append(&stream(n), 0, [n])).await.unwrap();
+    }
+    let log = everything(&*store).await;
+    let wanted: Vec<Position> = [1, 2, 5, 9].iter().map(|at| log[*at].position).collect();
+    assert_eq!(numbers(&store.read_at(&wanted).await.unwrap()), [1, 2, 5, 9]);
+    assert!(store.read_at(&[]).await.unwrap().is_empty());
+    assert!(store.read_at(&[u64::MAX]).await.unwrap().is_empty(), "there is nothing there");
 }
 
 pub async fn large_events_are_kept_and_larger_ones_refused(harness: &dyn Harness) {

@@ -131,6 +131,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// The events of the whole log after a position, in order; at most `limit`, fewer when they are large, none only at its end.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
 
+    /// The events at these positions, which are in order; fewer when they are large, but at least the first.
+    async fn read_at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>, StoreError>;
+
     /// Position of the last event.
     async fn head(&self) -> Result<Position, StoreError>;
 

@@ -109,6 +109,12 @@ impl EventStore for MemoryStore {
         self.log.read_all(after, limit).await
     }
 
+    async fn read_at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>, StoreError> {
+        let contents = self.log.contents();
+        let at = |position: &Position| contents.events.get(usize::try_from(position.checked_sub(1)?).ok()?).cloned();
+        Ok(positions.iter().filter_map(at).collect())
+    }
+
     async fn head(&self) -> Result<Position, StoreError> {
         Ok(self.log.contents().events.len() as u64)
     }

@@ -97,6 +97,10 @@ impl EventStore for PostgresStore {
         self.reader.read_all(after, limit).await
     }
 
+    async fn read_at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.reader.read_at(positions).await
+    }
+
     async fn head(&self) -> Result<Position, StoreError> {
         self.reader.head().await
     }

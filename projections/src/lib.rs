@@ -8,6 +8,8 @@ mod page;
 mod projection;
 mod runner;
 
+pub mod calls;
+pub mod feed;
 pub mod messaging;
 pub mod people;
 

@@ -87,6 +87,12 @@ impl Reader {
         page(rows.fetch(&self.pool)).await.map_err(|error| StoreError::new("reading a stream", error))
     }
 
+    pub(super) async fn read_at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>, StoreError> {
+        let positions: Vec<i64> = positions.iter().map(|position| bigint(*position)).collect();
+        let rows = sqlx::query_as!(Row, "SELECT * FROM log WHERE position = ANY($1) ORDER BY position", &positions);
+        page(rows.fetch(&self.pool)).await.map_err(|error| StoreError::new("reading some events", error))
+    }
+
     /// Remembers that the stream has reached this version.
     pub(super) fn saw(&self, stream: &StreamId, version: u64) {
         if self.versions.get(stream).is_none_or(|known| known < version) {

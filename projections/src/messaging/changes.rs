@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::Decider;
+use domain::delivery::{DeliveryCursors, DeliveryEvent};
 use domain::message::{Message, MessageEvent, MessageSent};
 use domain::reading::{Reading, ReadingEvent};
 use event_store::RecordedEvent;
@@ -23,6 +24,7 @@ pub struct Changes {
     messages: Vec<(MessageSent, u64)>,
     members: HashMap<Member, Latest>,
     cursors: HashMap<Member, Cursor>,
+    delivered: HashMap<Member, u64>,
 }
 
 /// Somebody in a conversation.
@@ -67,6 +69,16 @@ impl Projection for Messaging {
                     }
                 }
             }
+            DeliveryCursors::CATEGORY => {
+                if let Some(DeliveryEvent::Delivered(event)) = read!(event, DeliveryEvent)? {
+                    for message in event.up_to {
+                        let recipient =
+                            Member { conversation_id: message.conversation_id.0, user_id: event.recipient_id.0 };
+                        let known = changes.delivered.entry(recipient).or_default();
+                        *known = message.message_position.max(*known);
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -75,7 +87,8 @@ impl Projection for Messaging {
     async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         changes.write_messages(connection).await?;
         changes.write_members(connection).await?;
-        changes.write_cursors(connection).await
+        changes.write_cursors(connection).await?;
+        changes.write_delivered(connection).await
     }
 }
 
@@ -158,6 +171,25 @@ impl Changes {
             &column(&cursors, |(reader, _)| reader.user_id),
             &column(&cursors, |(_, cursor)| cursor.position.cast_signed()),
             &column(&cursors, |(_, cursor)| cursor.read_at)
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_delivered(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.delivered.is_empty() {
+            return Ok(());
+        }
+        let delivered: Vec<_> = self.delivered.iter().collect();
+        sqlx::query!(
+            "UPDATE conversation_members SET delivered_position = new.position
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS new(conversation_id, user_id, position)
+             WHERE conversation_members.conversation_id = new.conversation_id
+               AND conversation_members.user_id = new.user_id AND conversation_members.delivered_position < new.position",
+            &column(&delivered, |(recipient, _)| recipient.conversation_id),
+            &column(&delivered, |(recipient, _)| recipient.user_id),
+            &column(&delivered, |(_, position)| position.cast_signed())
         )
         .execute(connection)
         .await?;

@@ -21,6 +21,8 @@ pub struct MessageRow {
     pub sent_at: OffsetDateTime,
     /// Whether the recipient has read it, or a later one.
     pub read: bool,
+    /// Whether a device of the recipient has been handed it, or a later one.
+    pub delivered: bool,
 }
 
 /// Questions about messages.
@@ -44,7 +46,8 @@ impl MessagingQueries {
         sqlx::query_as!(
             MessageRow,
             r#"SELECT m.id, m.conversation_id, m.position, m.sender_id, m.recipient_id, m.content, m.kind, m.attachments,
-                      m.sent_at, r.read_position >= m.position AS "read!"
+                      m.sent_at, r.read_position >= m.position AS "read!",
+                      greatest(r.read_position, r.delivered_position) >= m.position AS "delivered!"
                FROM messages m
                JOIN conversation_members r ON r.conversation_id = m.conversation_id AND r.user_id = m.recipient_id
                WHERE m.id = $1 AND (m.sender_id = $2 OR m.recipient_id = $2)"#,

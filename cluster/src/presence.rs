@@ -1,0 +1,277 @@
+//! Who is online: everybody with a device connected to any node, and for a moment longer, so that a connection that flaps never
+//! takes its person offline.
+//!
+//! Each node keeps the whole picture in memory. What it adds itself it writes down and tells the others; a node that hasn't said
+//! for [`LEASE`] that it is alive is dead, and its people with it.
+
+mod picture;
+mod table;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{BusinessId, UserId};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::picture::Picture;
+use self::table::Table;
+use crate::bus::Listener;
+use crate::{Bus, ClusterError, NodeId, Notice};
+
+/// How often a node says that it is alive, and looks which others are.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a node that says nothing counts as alive.
+pub const LEASE: Duration = Duration::from_secs(8);
+/// People in one message to other nodes.
+const MESSAGE_PEOPLE: usize = 500;
+
+/// Somebody came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// Who.
+    pub user_id: UserId,
+    /// Where.
+    pub business_id: BusinessId,
+    /// Whether they are online now.
+    pub is_online: bool,
+}
+
+/// Who is online, as this node knows.
+#[derive(Clone)]
+pub struct Presence {
+    node: NodeId,
+    grace: Duration,
+    state: Arc<Mutex<State>>,
+    /// There is something to write down and to tell.
+    news: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    picture: Picture,
+    /// Those with devices at this node, or who had until a moment ago.
+    here: HashMap<UserId, Here>,
+    /// Those whose last device here has left, in the order in which they will have been away for long enough.
+    leaving: VecDeque<(Instant, UserId)>,
+    /// Who came to this node, and left it, that nobody has been told of yet.
+    came: Vec<(UserId, BusinessId)>,
+    went: Vec<UserId>,
+    changes: Vec<PresenceChange>,
+}
+
+struct Here {
+    business_id: BusinessId,
+    devices: usize,
+    left_at: Option<Instant>,
+}
+
+/// What nodes tell each other.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "presence")]
+enum Telling {
+    Came { node: Uuid, people: Vec<(UserId, BusinessId)> },
+    Went { node: Uuid, people: Vec<UserId> },
+}
+
+impl Presence {
+    /// Nobody yet. A person stays online for `grace` after their last device has left.
+    #[must_use]
+    pub fn new(node: NodeId, grace: Duration) -> Self {
+        Self { node, grace, state: Arc::default(), news: Arc::default() }
+    }
+
+    /// A device of a person has connected to this node.
+    pub fn connected(&self, user_id: UserId, business_id: BusinessId) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let here = state.here.entry(user_id).or_insert_with(|| {
+            state.came.push((user_id, business_id));
+            state.changes.extend(state.picture.add(self.node, user_id, business_id));
+            self.news.notify_one();
+            Here { business_id, devices: 0, left_at: None }
+        });
+        here.devices += 1;
+        here.left_at = None;
+    }
+
+    /// A device of a person has left this node.
+    pub fn disconnected(&self, user_id: UserId) {
+        let mut state = self.state();
+        let Some(here) = state.here.get_mut(&user_id) else { return };
+        here.devices = here.devices.saturating_sub(1);
+        if here.devices == 0 {
+            let now = Instant::now();
+            here.left_at = Some(now);
+            state.leaving.push_back((now, user_id));
+            self.news.notify_one();
+        }
+    }
+
+    /// Whether somebody is online.
+    #[must_use]
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.state().picture.is_online(user)
+    }
+
+    /// Everybody of a business who is online.
+    #[must_use]
+    pub fn online(&self, business: BusinessId) -> Vec<UserId> {
+        self.state().picture.online(business)
+    }
+
+    /// Keeps the picture current, and says what changes in it. Never returns.
+    pub async fn run(&self, pool: PgPool, bus: Bus, tell: impl Fn(PresenceChange)) {
+        let mut keeper =
+            Keeper { presence: self, table: Table::new(pool, self.node), listener: bus.listen(), bus, tell };
+        keeper.run().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets go of those who have been away for long enough. When to look again, if there is anybody else.
+    fn let_go(&mut self, node: NodeId, grace: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        while let Some((left_at, user_id)) = self.leaving.front().copied() {
+            if left_at + grace > now {
+                return Some(left_at + grace);
+            }
+            self.leaving.pop_front();
+            // They may have been back since, and may have left again.
+            if self.here.get(&user_id).is_some_and(|here| here.left_at == Some(left_at)) {
+                self.here.remove(&user_id);
+                self.went.push(user_id);
+                self.changes.extend(self.picture.remove(node, user_id));
+            }
+        }
+        None
+    }
+}
+
+/// Keeps the picture of one node current.
+struct Keeper<'a, F> {
+    presence: &'a Presence,
+    table: Table,
+    bus: Bus,
+    listener: Listener,
+    tell: F,
+}
+
+impl<F: Fn(PresenceChange)> Keeper<'_, F> {
+    async fn run(&mut self) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What is written down may not be what is so.
+        let mut is_unsure = true;
+        loop {
+            let wake = self.presence.state().let_go(self.presence.node, self.presence.grace);
+            if let Err(error) = self.spread_news().await {
+                tracing::warn!(error = %error, cause = %error.source, "who is online can't be written down");
+                is_unsure = true;
+            }
+            let outcome = tokio::select! {
+                _ = heartbeat.tick() => self.beat(&mut is_unsure).await,
+                () = self.presence.news.notified() => Ok(()),
+                () = sleep_until(wake) => Ok(()),
+                notice = self.listener.next() => {
+                    match notice {
+                        Notice::Message(message) => self.hear(&message),
+                        Notice::Interrupted => is_unsure = true,
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(error = %error, cause = %error.source, "who is online can't be looked up");
+                is_unsure = true;
+            }
+        }
+    }
+
+    /// Says that this node is alive, and looks which others are.
+    async fn beat(&mut self, is_unsure: &mut bool) -> Result<(), ClusterError> {
+        let was_forgotten = self.table.say_alive().await?;
+        if was_forgotten || *is_unsure {
+            let people: Vec<(UserId, BusinessId)> =
+                self.presence.state().here.iter().map(|(user, here)| (*user, here.business_id)).collect();
+            self.table.rewrite(&people).await?;
+        }
+        self.table.bury_the_dead(LEASE).await?;
+        let alive = self.table.alive(LEASE).await?;
+        let unknown: Vec<NodeId> = {
+            let mut state = self.presence.state();
+            let State { picture, changes, .. } = &mut *state;
+            changes.extend(picture.retain(|node| node == self.presence.node || alive.contains(&node)));
+            let is_news = |node: &NodeId| *node != self.presence.node && (*is_unsure || !picture.knows(*node));
+            alive.iter().copied().filter(is_news).collect()
+        };
+        if !unknown.is_empty() {
+            let people = self.table.people_of(&unknown).await?;
+            let mut state = self.presence.state();
+            let State { picture, changes, .. } = &mut *state;
+            changes.extend(picture.replace(&unknown, people));
+        }
+        *is_unsure = false;
+        Ok(())
+    }
+
+    fn hear(&mut self, message: &str) {
+        let Ok(telling) = serde_json::from_str(message) else { return };
+        let mut state = self.presence.state();
+        let State { picture, changes, .. } = &mut *state;
+        match telling {
+            Telling::Came { node, people } => {
+                for (user, business) in people {
+                    changes.extend(picture.add(NodeId(node), user, business));
+                }
+            }
+            Telling::Went { node, people } => {
+                for user in people {
+                    changes.extend(picture.remove(NodeId(node), user));
+                }
+            }
+        }
+    }
+
+    /// Writes down and tells other nodes who came and went here, and tells this one what changed anywhere.
+    async fn spread_news(&mut self) -> Result<(), ClusterError> {
+        let (came, went, changes) = {
+            let mut state = self.presence.state();
+            (std::mem::take(&mut state.came), std::mem::take(&mut state.went), std::mem::take(&mut state.changes))
+        };
+        changes.into_iter().for_each(&self.tell);
+        let node = self.presence.node.0;
+        for people in went.chunks(MESSAGE_PEOPLE) {
+            self.publish(&Telling::Went { node, people: people.to_vec() });
+        }
+        for people in came.chunks(MESSAGE_PEOPLE) {
+            self.publish(&Telling::Came { node, people: people.to_vec() });
+        }
+        if !went.is_empty() {
+            self.table.remove(&went).await?;
+        }
+        if !came.is_empty() {
+            self.table.add(&came).await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, telling: &Telling) {
+        self.bus.publish(serde_json::to_string(telling).unwrap_or_default());
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,147 @@
+//! What events mean to the feed: whom they concern.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use domain::call::{Call, CallEvent, CallParties};
+use domain::delivery::{DeliveryCursors, DeliveryEvent};
+use domain::message::{Message, MessageEvent};
+use domain::reading::{Reading, ReadingEvent};
+use domain::{ConversationId, Decider, UserId};
+use event_store::{Position, RecordedEvent};
+use sqlx::PgConnection;
+use time::Date;
+use uuid::Uuid;
+
+use crate::column;
+use crate::projection::{Projection, Unreadable, read};
+
+/// Projects the feed.
+pub struct Feed;
+
+/// What a batch of events comes to.
+#[derive(Default)]
+pub struct Changes {
+    entries: Vec<(Uuid, Position)>,
+    conversations: HashMap<Uuid, Conversation>,
+    days: BTreeMap<Date, Position>,
+}
+
+struct Conversation {
+    members: [UserId; 2],
+    last_position: Position,
+}
+
+#[async_trait]
+impl Projection for Feed {
+    const NAME: &'static str = "feed";
+    type Changes = Changes;
+
+    fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
+        let position = event.position;
+        changes.days.entry(event.recorded_at.date()).or_insert(position);
+        match event.stream.category() {
+            Message::CATEGORY => {
+                if let Some(MessageEvent::Sent(sent)) = read!(event, MessageEvent)? {
+                    changes.in_conversation(sent.conversation_id, [sent.sender_id, sent.recipient_id], position);
+                }
+            }
+            Call::CATEGORY => {
+                if let Some(event) = read!(event, CallEvent)? {
+                    let CallParties { conversation_id, caller_id, receiver_id, .. } = *event.parties();
+                    changes.in_conversation(conversation_id, [caller_id, receiver_id], position);
+                }
+            }
+            Reading::CATEGORY => {
+                if let Some(ReadingEvent::Read(read)) = read!(event, ReadingEvent)? {
+                    changes.to_person(read.sender_id, position);
+                }
+            }
+            DeliveryCursors::CATEGORY => {
+                if let Some(DeliveryEvent::Delivered(delivered)) = read!(event, DeliveryEvent)? {
+                    let senders: HashSet<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
+                    senders.into_iter().for_each(|sender| changes.to_person(sender, position));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        changes.write_entries(connection).await?;
+        changes.write_conversations(connection).await?;
+        changes.write_days(connection).await
+    }
+}
+
+impl Changes {
+    fn in_conversation(&mut self, id: ConversationId, members: [UserId; 2], position: Position) {
+        self.entries.push((id.0, position));
+        let conversation = self.conversations.entry(id.0).or_insert(Conversation { members, last_position: position });
+        conversation.last_position = position;
+    }
+
+    fn to_person(&mut self, user: UserId, position: Position) {
+        self.entries.push((user.0, position));
+    }
+
+    async fn write_entries(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        sqlx::query!(
+            "INSERT INTO feed_entries (audience, position)
+             SELECT audience, position FROM unnest($1::uuid[], $2::bigint[]) AS new(audience, position)
+             ON CONFLICT DO NOTHING",
+            &column(&self.entries, |(audience, _)| *audience),
+            &column(&self.entries, |(_, position)| position.cast_signed())
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_conversations(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.conversations.is_empty() {
+            return Ok(());
+        }
+        let conversations: Vec<_> = self.conversations.iter().collect();
+        sqlx::query!(
+            // The two of a conversation are in it from its first event on, so only a new one is given its members.
+            "WITH touched AS (
+                 INSERT INTO feed_conversations (conversation_id, last_position)
+                 SELECT id, last_position FROM unnest($1::uuid[], $4::bigint[]) AS new(id, last_position)
+                 ON CONFLICT (conversation_id) DO UPDATE
+                 SET last_position = greatest(feed_conversations.last_position, excluded.last_position)
+                 RETURNING conversation_id, xmax = 0 AS is_new
+             )
+             INSERT INTO feed_members (user_id, conversation_id, from_position)
+             SELECT member.user_id, touched.conversation_id, 0
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS new(id, one, other)
+             JOIN touched ON touched.conversation_id = new.id AND touched.is_new
+             CROSS JOIN LATERAL (VALUES (new.one), (new.other)) AS member(user_id)
+             ON CONFLICT DO NOTHING",
+            &column(&conversations, |(id, _)| **id),
+            &column(&conversations, |(_, conversation)| conversation.members[0].0),
+            &column(&conversations, |(_, conversation)| conversation.members[1].0),
+            &column(&conversations, |(_, conversation)| conversation.last_position.cast_signed())
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_days(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for (day, first_position) in &self.days {
+            sqlx::query!(
+                "INSERT INTO feed_days (day, first_position) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                *day,
+                first_position.cast_signed()
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+}
