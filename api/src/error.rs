@@ -8,6 +8,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
 use projections::{NotThereYet, QueryError};
 
+use crate::realtime::ReplayError;
+
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, serde::Serialize)]
 #[oai(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -226,6 +228,23 @@ impl From<QueryError> for ApiError {
 impl From<NotThereYet> for ApiError {
     fn from(_: NotThereYet) -> Self {
         ErrorBody::new(ErrorCode::Unavailable, "X-Min-Position: not reached yet, try again").into()
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Feed(error) => error.into(),
+            ReplayError::Store(error) => CommandError::from(error).into(),
+            ReplayError::Commands(error) => error.into(),
+        }
+    }
+}
+
+impl From<cluster::ClusterError> for ApiError {
+    fn from(error: cluster::ClusterError) -> Self {
+        tracing::warn!(%error, cause = %error.source, "the database failed");
+        ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use event_store::Position;
 use projections::Checkpoint;
+use projections::calls::CallQueries;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
 
@@ -31,10 +32,20 @@ impl Api {
         Ok((messaging, self.fresh(checkpoint, min_position).await?))
     }
 
+    /// What can be asked about calls, fresh enough for this reader, and how fresh that is.
+    pub(crate) async fn calls(&self, min_position: Option<Position>) -> Result<(&CallQueries, Position), ApiError> {
+        let (calls, checkpoint) = &self.calls;
+        Ok((calls, self.fresh(checkpoint, min_position).await?))
+    }
+
     /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this
     /// node has itself acknowledged, so that a client that knows of no positions reads its own writes too. Returns how fresh it
     /// is.
-    async fn fresh(&self, checkpoint: &Checkpoint, min_position: Option<Position>) -> Result<Position, ApiError> {
+    pub(crate) async fn fresh(
+        &self,
+        checkpoint: &Checkpoint,
+        min_position: Option<Position>,
+    ) -> Result<Position, ApiError> {
         match min_position {
             Some(position) => checkpoint.reached(position, PATIENCE).await?,
             // Late is better than never.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use poem::http::StatusCode;
 use poem::web::{Data, Json};
 use poem::{IntoResponse, Response, handler};
+use projections::calls::Calls;
+use projections::feed::Feed;
 use projections::messaging::Messaging;
 use projections::people::People;
 use projections::{Checkpoint, Projection};
@@ -54,8 +56,13 @@ fn gauge(figure: &'static str, projection: &'static str, value: u64) {
 }
 
 /// What is built from the log, and how far it has come.
-fn projections(api: &Api) -> [(&'static str, &Checkpoint); 2] {
-    [(People::NAME, &api.people.1), (Messaging::NAME, &api.messaging.1)]
+fn projections(api: &Api) -> [(&'static str, &Checkpoint); 4] {
+    [
+        (People::NAME, &api.people.1),
+        (Messaging::NAME, &api.messaging.1),
+        (Calls::NAME, &api.calls.1),
+        (Feed::NAME, &api.feed.1),
+    ]
 }
 
 /// Figures in Prometheus' text format.

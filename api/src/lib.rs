@@ -10,11 +10,13 @@ mod bodies;
 mod error;
 mod freshness;
 mod health;
+mod ice_servers;
 mod json_body;
 mod limits;
 mod messenger;
 mod openapi;
 mod origin;
+mod patience;
 mod realtime;
 mod request_checks;
 mod request_log;
@@ -23,15 +25,20 @@ mod tokens;
 
 use std::sync::Arc;
 
+use cluster::{Presence, Tickets};
 use commands::{Clock, Commands, Ids};
 use event_store::EventStore;
 use projections::Checkpoint;
+use projections::calls::CallQueries;
+use projections::feed::FeedQueries;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
 
+pub use ice_servers::{IceServers, Turn};
 pub use limits::Limits;
 pub use openapi::document as openapi_document;
 pub use origin::AllowedOrigins;
+pub use patience::PatientAcceptor;
 pub use realtime::Realtime;
 pub use server::server;
 pub use tokens::{SigningKey, Tokens};
@@ -44,6 +51,16 @@ pub struct Api {
     pub people: (PeopleQueries, Checkpoint),
     /// What can be asked about messages, and how far its projection has come.
     pub messaging: (MessagingQueries, Checkpoint),
+    /// What can be asked about calls, and how far its projection has come.
+    pub calls: (CallQueries, Checkpoint),
+    /// What happened to people, and how far its projection has come.
+    pub feed: (FeedQueries, Checkpoint),
+    /// Who is online.
+    pub presence: Presence,
+    /// What browsers open streams with.
+    pub tickets: Tickets,
+    /// How the clients of calls find each other.
+    pub ice_servers: IceServers,
     /// The log, for the live streams and for health.
     pub store: Arc<dyn EventStore>,
     /// Access tokens.

@@ -16,12 +16,30 @@ enum Who {
     Session(SessionId),
 }
 
+/// What a client says over a live stream, by how often it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emit {
+    /// Signalling of calls: it comes in bursts.
+    Signal,
+    /// Typing.
+    Typing,
+    /// Anything else: as a request.
+    Other,
+}
+
+/// Signals a minute that a session may send.
+const SIGNALS: NonZeroU32 = NonZeroU32::new(1200).expect("it isn't 0");
+/// Times a minute that a session may say that somebody types, or has stopped.
+const TYPING: NonZeroU32 = NonZeroU32::new(120).expect("it isn't 0");
+
 /// The limits of one node.
 pub struct Limits {
     /// Logins and refreshes.
     authentication: Option<DefaultKeyedRateLimiter<Who>>,
     /// Everything else, by session.
     requests: Option<DefaultKeyedRateLimiter<SessionId>>,
+    signals: DefaultKeyedRateLimiter<SessionId>,
+    typing: DefaultKeyedRateLimiter<SessionId>,
     clock: DefaultClock,
 }
 
@@ -33,6 +51,8 @@ impl Limits {
         Self {
             authentication: quota(authentication_per_minute).map(RateLimiter::keyed),
             requests: quota(requests_per_minute).map(RateLimiter::keyed),
+            signals: RateLimiter::keyed(Quota::per_minute(SIGNALS)),
+            typing: RateLimiter::keyed(Quota::per_minute(TYPING)),
             clock: DefaultClock::default(),
         }
     }
@@ -50,6 +70,15 @@ impl Limits {
     /// Counts a request in a session.
     pub(crate) fn count_request(&self, session: SessionId) -> Result<(), ApiError> {
         self.count(self.requests.as_ref(), &session)
+    }
+
+    /// Counts what a client says over a live stream.
+    pub(crate) fn count_emit(&self, session: SessionId, emit: Emit) -> Result<(), ApiError> {
+        match emit {
+            Emit::Signal => self.count(Some(&self.signals), &session),
+            Emit::Typing => self.count(Some(&self.typing), &session),
+            Emit::Other => self.count_request(session),
+        }
     }
 
     fn count<K: Clone + Eq + std::hash::Hash>(
@@ -73,7 +102,7 @@ impl Limits {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        if let Some(limiter) = &self.requests {
+        for limiter in self.requests.iter().chain([&self.signals, &self.typing]) {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
@@ -114,6 +143,15 @@ mod tests {
         assert!(count(None, "ann@example.com").is_ok());
         assert!(limits.count_refresh(session(1)).is_ok());
         assert!(limits.count_refresh(session(1)).is_err());
+    }
+
+    #[test]
+    fn typing_and_signals_have_limits_of_their_own() {
+        let limits = Limits::new(0, 1);
+        let burst = |emit| (0..2000).take_while(|_| limits.count_emit(session(1), emit).is_ok()).count();
+        assert_eq!(burst(Emit::Typing), 120);
+        assert!(burst(Emit::Signal) >= 1200);
+        assert_eq!(burst(Emit::Other), 1);
     }
 
     #[test]

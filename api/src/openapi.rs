@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{AdminLoginApi, BusinessesApi, UsersApi};
 use crate::error::{ErrorBody, ErrorCode};
-use crate::messenger::{MessagesApi, MessengerLoginApi};
+use crate::messenger::{CallsApi, ConversationsApi, EventsApi, MessagesApi, MessengerLoginApi, PeopleApi};
 
 /// Groups of operations.
 #[derive(Tags)]
@@ -28,22 +28,38 @@ pub(crate) enum Tag {
     /// Sending messages and reading them
     #[oai(rename = "Messenger: messages")]
     Messages,
+    /// Calling people
+    #[oai(rename = "Messenger: calls")]
+    Calls,
+    /// What happened, for those who poll; and opening streams from browsers
+    #[oai(rename = "Messenger: events")]
+    Events,
+    /// The people of one's business
+    #[oai(rename = "Messenger: people")]
+    People,
 }
 
 const DESCRIPTION: &str = "\
 A messenger backend that a business hosts itself.
 
 Log in, send the token as `Authorization: Bearer {token}`, and connect to the live stream with the official Socket.IO client: \
-`io(url, {auth: {token}})`. It emits `message:received` to the recipient of a message, `message:sent` to its sender's own \
-devices and `message:read` to its sender; it takes `message:read` `{messageId}`. Every emit accepts an acknowledgement.
+`io(url, {auth: {token}})`, over a plain WebSocket at `/api/messenger/events/ws`, or with server-sent events at \
+`/api/messenger/events`. What is said over them is described by [another document](/asyncapi.json), to be read \
+[here](/docs/events).
 
 Every error has the shape of the schema `Error`. Every write answers with `X-Position`; a read that sends it as \
 `X-Min-Position` sees that write, on any node.";
 
-type All = (AdminLoginApi, BusinessesApi, UsersApi, MessengerLoginApi, MessagesApi);
+type All = (
+    (AdminLoginApi, BusinessesApi, UsersApi),
+    (MessengerLoginApi, MessagesApi, ConversationsApi, CallsApi, EventsApi, PeopleApi),
+);
 
 fn service() -> OpenApiService<All, ()> {
-    let all = (AdminLoginApi, BusinessesApi, UsersApi, MessengerLoginApi, MessagesApi);
+    let all = (
+        (AdminLoginApi, BusinessesApi, UsersApi),
+        (MessengerLoginApi, MessagesApi, ConversationsApi, CallsApi, EventsApi, PeopleApi),
+    );
     OpenApiService::new(all, "Switchboard", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))

@@ -1,46 +1,87 @@
-//! The live streams: what clients send over them, and what the log has for them.
+//! The live streams: what clients say over them, and what the log has for them.
+//!
+//! Every transport is the same [connection](connection) underneath: [deliver] sends it what happens, [replay] what it has missed,
+//! [emits] does what its client asks for.
 
+mod connection;
 mod connections;
-mod endpoint;
-mod feed;
+mod deliver;
+mod emits;
+mod event_stream;
+mod feed_event;
+mod handed_over;
+mod opening;
+mod outgoing;
+mod passing;
 mod payloads;
-mod socket;
+mod replay;
+mod socket_io;
+mod socket_io_endpoint;
 mod stream;
+mod typing;
+mod upgrade;
+mod websocket;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::{Bus, Presence};
+use commands::Caller;
 use event_store::Position;
+use serde_json::Value;
 use socketioxide::SocketIo;
 
 use self::connections::Connections;
-use self::endpoint::SocketIoEndpoint;
+use self::handed_over::HandedOver;
+use self::opening::{EventStreamEndpoint, WebSocketEndpoint};
+use self::outgoing::Outgoing;
+use self::passing::Passing;
+use self::replay::Replays;
+use self::socket_io_endpoint::SocketIoEndpoint;
 use self::stream::Streams;
+use self::typing::Typists;
 use crate::Api;
+use crate::error::ApiError;
+
+pub(crate) use self::replay::ReplayError;
 
 /// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
-/// Packets that may wait for a client before it counts as too slow.
+/// Packets that the library keeps for a client.
 const SEND_BUFFER_PACKETS: usize = 256;
+/// Events that may wait for a stream of ours to be written.
+const STREAM_FRAMES: usize = 64;
 /// How long clients have to take notice when the server closes their connections.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take from connecting to saying who it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked who has stopped typing without saying so.
+const TYPING_LOOK: Duration = Duration::from_millis(250);
 
-/// The Socket.IO server and what feeds it.
+/// The live streams of this node, and what feeds them.
 pub struct Realtime {
-    api: Arc<Api>,
     io: SocketIo,
-    endpoint: SocketIoEndpoint,
-    connections: Arc<Connections>,
+    socket_io: SocketIoEndpoint,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    api: Arc<Api>,
+    connections: Connections,
     streams: Streams,
+    presence: Presence,
+    bus: Bus,
+    replays: Replays,
+    handed_over: Arc<HandedOver>,
+    typists: Typists,
 }
 
 impl Realtime {
-    /// Live streams over this API.
+    /// Live streams over this API, which tell what is appended after a position.
     #[must_use]
-    pub fn new(api: Arc<Api>) -> Self {
+    pub fn new(api: Arc<Api>, bus: Bus, after: Position) -> Self {
         let (service, io) = SocketIo::builder()
             .req_path("/socket.io")
             .max_payload(MAX_MESSAGE_BYTES as u64)
@@ -51,29 +92,108 @@ impl Realtime {
             .connect_timeout(CONNECT_TIMEOUT)
             .build_svc();
         let streams = Streams::default();
-        let connections = Arc::new(Connections::new(streams.clone()));
-        socket::register(&io, &api, &connections);
-        let endpoint = SocketIoEndpoint::new(service, streams.clone());
-        Self { api, io, endpoint, connections, streams }
+        let presence = api.presence.clone();
+        let shared = Arc::new(Shared {
+            connections: Connections::new(presence.clone(), after),
+            streams: streams.clone(),
+            presence,
+            bus,
+            replays: Replays::new(),
+            handed_over: Arc::default(),
+            typists: Typists::default(),
+            api,
+        });
+        socket_io::register(&io, &shared);
+        Self { io, socket_io: SocketIoEndpoint::new(service, streams), shared }
     }
 
-    /// Serves handshakes and polling.
-    pub(crate) fn endpoint(&self) -> SocketIoEndpoint {
-        self.endpoint.clone()
+    /// What handlers of requests need of it.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
-    /// Delivers what is appended to the log after a position to those who are connected. Never returns.
+    /// Serves the handshakes and the polling of Socket.IO.
+    pub(crate) fn socket_io(&self) -> SocketIoEndpoint {
+        self.socket_io.clone()
+    }
+
+    /// Serves server-sent events.
+    pub(crate) fn event_stream(&self) -> EventStreamEndpoint {
+        EventStreamEndpoint(self.shared.clone())
+    }
+
+    /// Serves the plain WebSocket.
+    pub(crate) fn websocket(&self) -> WebSocketEndpoint {
+        WebSocketEndpoint(self.shared.clone())
+    }
+
+    /// Tells people what is appended to the log after a position. Never returns.
     pub async fn deliver(&self, after: Position) -> Infallible {
-        feed::deliver(&self.api, &self.connections, after).await
+        deliver::deliver(&self.shared, after).await
+    }
+
+    /// Sees to everything else that goes on by itself, for as long as it is polled.
+    pub async fn attend(&self) {
+        let shared = &self.shared;
+        let presence = shared.presence.run(shared.bus.clone(), |change| {
+            let event = if change.is_online { "user:online" } else { "user:offline" };
+            let outgoing = Outgoing::passing(event, change.user_id.to_string());
+            shared.connections.mention_to_colleagues(change.business_id, change.user_id, &outgoing);
+        });
+        tokio::select! {
+            () = presence => {}
+            () = shared.listen_to_others() => {}
+            () = shared.handed_over.write_down(&shared.api.commands) => {}
+            () = shared.end_typing() => {}
+        }
     }
 
     /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.
     pub async fn close(&self) {
         // Whoever is closed comes back at once, and is to find another node or this one's successor.
-        self.streams.close();
+        self.shared.streams.close();
         if tokio::time::timeout(CLOSE_PATIENCE, self.io.close()).await.is_err() {
             tracing::debug!("clients that read nothing are cut");
         }
-        self.streams.cut_all();
+        self.shared.streams.cut_all();
+    }
+}
+
+/// What somebody who polls has missed.
+pub(crate) struct Polled {
+    /// Position, type and data of each event.
+    pub(crate) events: Vec<(Position, &'static str, Value)>,
+    /// The place after them.
+    pub(crate) position: Position,
+    /// Whether that is all.
+    pub(crate) is_all: bool,
+}
+
+impl Shared {
+    /// What somebody has missed since a position, at most `limit` events of the log.
+    pub(crate) async fn poll(&self, caller: Caller, since: Position, limit: u32) -> Result<Polled, ApiError> {
+        let missed = self.replays.missed(self, caller.user_id, since, limit).await?;
+        let mut events = Vec::with_capacity(missed.events.len());
+        for event in &missed.events {
+            if let Some(message) = event.hands_over() {
+                self.handed_over.note(caller.user_id, caller.business_id, message);
+            }
+            events.push((event.position().unwrap_or(missed.position), event.event(), event.data().clone()));
+        }
+        if missed.is_reset {
+            let data = serde_json::json!({"position": missed.position});
+            events.push((missed.position, "feed:reset", data));
+        }
+        Ok(Polled { events, position: missed.position, is_all: missed.is_all })
+    }
+
+    async fn end_typing(&self) {
+        let mut interval = tokio::time::interval(TYPING_LOOK);
+        loop {
+            interval.tick().await;
+            for (from, to) in self.typists.give_up() {
+                self.pass_on(&Passing::TypingStopped { to, from });
+            }
+        }
     }
 }

@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const ISSUER: &str = "switchboard";
-/// How long an access token is good for.
-const LIFE_MS: i64 = 60 * 60 * 1000;
 /// How far the clocks of nodes may be apart.
 const LEEWAY_S: u64 = 5;
 
@@ -28,6 +26,7 @@ pub struct Tokens {
     decoding: DecodingKey,
     admin: Validation,
     messenger: Validation,
+    life_ms: i64,
 }
 
 /// An access token.
@@ -50,21 +49,22 @@ struct Payload {
 }
 
 impl Tokens {
-    /// Signs and checks with this key.
+    /// Signs and checks with this key. A token is good for `life_ms` milliseconds.
     #[must_use]
-    pub fn new(key: &SigningKey) -> Self {
+    pub fn new(key: &SigningKey, life_ms: i64) -> Self {
         Self {
             key_id: key.id.clone(),
             encoding: EncodingKey::from_secret(&key.secret),
             decoding: DecodingKey::from_secret(&key.secret),
             admin: validation(Audience::Admin),
             messenger: validation(Audience::Messenger),
+            life_ms,
         }
     }
 
     /// A token for somebody who has just logged in.
     pub(crate) fn issue(&self, logged_in: &LoggedIn, now: Timestamp) -> AccessToken {
-        let expires_at = now.plus_ms(LIFE_MS);
+        let expires_at = now.plus_ms(self.life_ms);
         let now_s = now.unix_ms() / 1000;
         let payload = Payload {
             iss: ISSUER.to_owned(),
@@ -81,8 +81,8 @@ impl Tokens {
         AccessToken { token, expires_at }
     }
 
-    /// What a token says, if it is one of ours, for this API, and of this hour.
-    pub(crate) fn check(&self, token: &str, audience: Audience) -> Option<Claims> {
+    /// What a token says and when it runs out, if it is one of ours, for this API, and of this hour.
+    pub(crate) fn check(&self, token: &str, audience: Audience) -> Option<(Claims, Timestamp)> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         if header.kid.as_ref() != Some(&self.key_id) {
             return None;
@@ -92,7 +92,8 @@ impl Tokens {
             Audience::Messenger => &self.messenger,
         };
         let payload = jsonwebtoken::decode::<Payload>(token, &self.decoding, validation).ok()?.claims;
-        Some(Claims { user_id: UserId(payload.sub), session_id: SessionId(payload.sid), audience })
+        let claims = Claims { user_id: UserId(payload.sub), session_id: SessionId(payload.sid), audience };
+        Some((claims, Timestamp::from_unix_ms(payload.exp.saturating_mul(1000))))
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn tokens() -> Tokens {
-        Tokens::new(&SigningKey { id: "k1".into(), secret: KEY })
+        Tokens::new(&SigningKey { id: "k1".into(), secret: KEY }, 3_600_000)
     }
 
     fn now_s() -> i64 {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AllowedOrigins, Api, Limits, Realtime, Tokens};
-use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
+use api::{AllowedOrigins, Api, IceServers, Limits, PatientAcceptor, Realtime, Tokens, Turn};
+use cluster::{Bus, NodeId, Presence, Tickets};
+use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids, LostCalls};
 use domain::{EmailAddress, Password};
 use event_store::postgres::PostgresStore;
 use event_store::{EventStore, StoreError};
@@ -12,6 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use projections::calls::{CallQueries, Calls};
+use projections::feed::{Feed, FeedQueries};
 use projections::messaging::{Messaging, MessagingQueries};
 use projections::people::{People, PeopleQueries};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +35,12 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How often logins that were reserved for nobody are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often calls that have rung for too long are looked for: how late they may be missed.
+const RING_LOOK: Duration = Duration::from_millis(250);
+/// How often calls without their parties are looked for.
+const LOST_CALL_LOOK: Duration = Duration::from_secs(1);
+/// How often old events of the feed are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// How often figures and limits that have piled up are tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// Buckets of figures in seconds.
@@ -74,6 +82,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
         .into_acceptor()
         .await
         .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
+    let acceptor = PatientAcceptor(acceptor);
     let database = Database::open(&settings).await?;
     let outcome = serve_on(acceptor, &settings, &database, first_admin).await;
     if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
@@ -100,9 +109,13 @@ async fn serve_on(
     let mut background = JoinSet::new();
     let foundations = projections::Foundations { store: store.clone(), pool: pool.clone() };
     let (people_checkpoint, people) = projections::run::<People>(foundations.clone());
-    let (messaging_checkpoint, messaging) = projections::run::<Messaging>(foundations);
+    let (messaging_checkpoint, messaging) = projections::run::<Messaging>(foundations.clone());
+    let (calls_checkpoint, calls) = projections::run::<Calls>(foundations.clone());
+    let (feed_checkpoint, feed) = projections::run::<Feed>(foundations);
     background.spawn(people);
     background.spawn(messaging);
+    background.spawn(calls);
+    background.spawn(feed);
 
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
@@ -115,7 +128,7 @@ async fn serve_on(
         clock: clock.clone(),
         ids: ids.clone(),
         keyed_hash: keys.keyed_hash,
-        ring_timeout_ms: 45_000,
+        ring_timeout_ms: ms(settings.ring_timeout),
     }));
     background.spawn({
         let commands = commands.clone();
@@ -129,14 +142,29 @@ async fn serve_on(
         demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
     }
 
+    let node = NodeId(ids.next());
+    let presence = Presence::new(pool.clone(), node, settings.presence_grace);
+    let (bus, run_bus) = Bus::over_postgres(pool.clone(), node);
+    background.spawn(run_bus);
     background.spawn(sweep(commands.clone()));
+    background.spawn(miss_calls(commands.clone()));
+    background.spawn(end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
+    let feed_queries = FeedQueries::new(pool.clone());
+    if let Some(retention) = settings.feed_retention {
+        background.spawn(forget_old_events(feed_queries.clone(), clock.clone(), retention));
+    }
 
     let api = Arc::new(Api {
         commands,
         people: (people_queries, people_checkpoint),
-        messaging: (MessagingQueries::new(pool), messaging_checkpoint),
+        messaging: (MessagingQueries::new(pool.clone()), messaging_checkpoint),
+        calls: (calls_queries, calls_checkpoint),
+        feed: (feed_queries, feed_checkpoint),
+        presence,
+        tickets: Tickets::new(pool, system::random),
+        ice_servers: ice_servers(settings),
         store,
-        tokens: Tokens::new(&keys.signing),
+        tokens: Tokens::new(&keys.signing, ms(settings.token_life)),
         clock,
         ids,
         allowed_origins,
@@ -144,10 +172,14 @@ async fn serve_on(
         metrics,
     });
     background.spawn(tidy_up(api.clone()));
-    let realtime = Arc::new(Realtime::new(api.clone()));
+    let realtime = Arc::new(Realtime::new(api.clone(), bus, head));
     background.spawn({
         let realtime = realtime.clone();
         async move { match realtime.deliver(head).await {} }
+    });
+    background.spawn({
+        let realtime = realtime.clone();
+        async move { realtime.attend().await }
     });
 
     for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
@@ -205,6 +237,60 @@ async fn sweep(commands: Arc<Commands>) {
     }
 }
 
+/// Misses calls that have rung for too long.
+async fn miss_calls(commands: Arc<Commands>) {
+    let mut interval = tokio::time::interval(RING_LOOK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = commands.miss_calls().await {
+            tracing::warn!(%error, "calls that nobody answers can't be looked for");
+        }
+    }
+}
+
+/// Ends calls whose parties are both gone.
+async fn end_lost_calls(commands: Arc<Commands>, presence: Presence, settings: Settings) {
+    // Somebody who is gone counts as online for a moment.
+    let patience = settings.lost_call_timeout.saturating_sub(settings.presence_grace);
+    let mut lost = LostCalls::new(ms(patience));
+    let mut interval = tokio::time::interval(LOST_CALL_LOOK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = lost.end(&commands, |user| presence.is_online(user)).await {
+            tracing::warn!(%error, "calls that are lost can't be looked for");
+        }
+    }
+}
+
+/// Forgets what nobody can catch up on any more.
+async fn forget_old_events(feed: FeedQueries, clock: Arc<dyn Clock>, retention: Duration) {
+    let mut interval = tokio::time::interval(FORGET_INTERVAL);
+    loop {
+        interval.tick().await;
+        match feed.forget_before(clock.now().plus_ms(-ms(retention)).into()).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "old events of the feed are forgotten"),
+            Err(error) => tracing::warn!(%error, "old events of the feed can't be forgotten"),
+        }
+    }
+}
+
+fn ice_servers(settings: &Settings) -> IceServers {
+    let turn = settings.turn_secret.clone().filter(|_| !settings.turn_urls.is_empty()).map(|secret| Turn {
+        urls: settings.turn_urls.clone(),
+        secret,
+        ttl_s: ms(settings.turn_ttl) / 1000,
+    });
+    IceServers { stun_urls: settings.stun_urls.clone(), turn }
+}
+
+/// A duration in milliseconds.
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Keeps what is collected by the second from growing without end.
 async fn tidy_up(api: Arc<Api>) {
     let mut interval = tokio::time::interval(TIDY_INTERVAL);
@@ -212,6 +298,9 @@ async fn tidy_up(api: Arc<Api>) {
         interval.tick().await;
         api.metrics.run_upkeep();
         api.limits.forget_the_quiet();
+        if let Err(error) = api.tickets.sweep(api.clock.now()).await {
+            tracing::warn!(%error, "old tickets can't be thrown away");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -60,6 +61,42 @@ pub(crate) struct Settings {
     /// Requests a minute in a session; 0 for no limit
     #[arg(long, env = "SWITCHBOARD_API_RATE_LIMIT", default_value_t = 1000, global = true)]
     pub(crate) api_rate_limit: u32,
+
+    /// How long a call rings before it is missed
+    #[arg(long, env = "SWITCHBOARD_RING_TIMEOUT", default_value = "45s", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) ring_timeout: Duration,
+
+    /// How long a call goes on without either of its parties being connected
+    #[arg(long, env = "SWITCHBOARD_LOST_CALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) lost_call_timeout: Duration,
+
+    /// How long a person stays online after their last device has left
+    #[arg(long, env = "SWITCHBOARD_PRESENCE_GRACE", default_value = "5s", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) presence_grace: Duration,
+
+    /// How long an access token is good for, and a live stream that is opened with it
+    #[arg(long, env = "SWITCHBOARD_TOKEN_LIFE", default_value = "1h", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) token_life: Duration,
+
+    /// How far back clients can catch up, in whole days like `90d`; without it, to the beginning
+    #[arg(long, env = "SWITCHBOARD_FEED_RETENTION", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) feed_retention: Option<Duration>,
+
+    /// STUN servers for calls, like `stun:stun.example.com:3478`; comma-separated
+    #[arg(long, env = "SWITCHBOARD_STUN_URLS", value_delimiter = ',', global = true)]
+    pub(crate) stun_urls: Vec<String>,
+
+    /// TURN servers for calls, like `turn:turn.example.com:3478?transport=udp`; comma-separated
+    #[arg(long, env = "SWITCHBOARD_TURN_URLS", value_delimiter = ',', requires = "turn_secret", global = true)]
+    pub(crate) turn_urls: Vec<String>,
+
+    /// Secret that the TURN servers share with us: coturn's `static-auth-secret`
+    #[arg(long, env = "SWITCHBOARD_TURN_SECRET", hide_env_values = true, global = true)]
+    pub(crate) turn_secret: Option<String>,
+
+    /// How long credentials for the TURN servers are good for
+    #[arg(long, env = "SWITCHBOARD_TURN_TTL", default_value = "12h", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) turn_ttl: Duration,
 
     /// 64 hexadecimal digits that seal the keys in the database; every node needs the same. Without it, a key is made up and
     /// kept in the data directory

@@ -44,6 +44,7 @@ pub struct PresenceChange {
 /// Who is online, as this node knows.
 #[derive(Clone)]
 pub struct Presence {
+    pool: PgPool,
     node: NodeId,
     grace: Duration,
     state: Arc<Mutex<State>>,
@@ -81,8 +82,8 @@ enum Telling {
 impl Presence {
     /// Nobody yet. A person stays online for `grace` after their last device has left.
     #[must_use]
-    pub fn new(node: NodeId, grace: Duration) -> Self {
-        Self { node, grace, state: Arc::default(), news: Arc::default() }
+    pub fn new(pool: PgPool, node: NodeId, grace: Duration) -> Self {
+        Self { pool, node, grace, state: Arc::default(), news: Arc::default() }
     }
 
     /// A device of a person has connected to this node.
@@ -125,9 +126,14 @@ impl Presence {
     }
 
     /// Keeps the picture current, and says what changes in it. Never returns.
-    pub async fn run(&self, pool: PgPool, bus: Bus, tell: impl Fn(PresenceChange)) {
-        let mut keeper =
-            Keeper { presence: self, table: Table::new(pool, self.node), listener: bus.listen(), bus, tell };
+    pub async fn run(&self, bus: Bus, tell: impl Fn(PresenceChange)) {
+        let mut keeper = Keeper {
+            presence: self,
+            table: Table::new(self.pool.clone(), self.node),
+            listener: bus.listen(),
+            bus,
+            tell,
+        };
         keeper.run().await;
     }
 
@@ -148,7 +154,11 @@ impl State {
             // They may have been back since, and may have left again.
             if self.here.get(&user_id).is_some_and(|here| here.left_at == Some(left_at)) {
                 self.here.remove(&user_id);
-                self.went.push(user_id);
+                // Nobody needs to hear of somebody who came and went before they were told.
+                match self.came.iter().position(|(came, _)| *came == user_id) {
+                    Some(at) => drop(self.came.swap_remove(at)),
+                    None => self.went.push(user_id),
+                }
                 self.changes.extend(self.picture.remove(node, user_id));
             }
         }

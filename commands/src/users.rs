@@ -52,7 +52,10 @@ impl Commands {
     }
 
     /// A person whom somebody wants to reach: of the same business, and let in.
-    pub(crate) async fn reachable(&self, request: &Request, id: UserId) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such person in the caller's business; [`Error::Invalid`] when they are suspended.
+    pub async fn reachable(&self, request: &Request, id: UserId) -> Result<(), Error> {
         let user = self.user(id).await?;
         let account = user.state.account().ok_or(Error::NotFound("recipient"))?;
         if account.business_id != request.caller.business_id {

@@ -33,6 +33,8 @@ pub struct CallOver {
     pub accepted_at: Option<Timestamp>,
     /// How it ended.
     pub outcome: Outcome,
+    /// Who ended it; none when nobody did.
+    pub ended_by: Option<UserId>,
     /// When it ended.
     pub ended_at: Timestamp,
 }
@@ -269,6 +271,14 @@ impl Call {
     }
 }
 
+impl CallOver {
+    /// How long they talked, in milliseconds; none when nobody answered.
+    #[must_use]
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.accepted_at.map(|accepted_at| duration_ms(accepted_at, self.ended_at))
+    }
+}
+
 impl CallEvent {
     /// Which call, and whose.
     #[must_use]
@@ -360,22 +370,28 @@ impl Decider for Call {
     }
 
     fn evolve(&mut self, event: &CallEvent) {
-        let over = |call, accepted_at, outcome, ended_at| Self::Over(CallOver { call, accepted_at, outcome, ended_at });
+        let over = |call, outcome, ended_by, ended_at| {
+            Self::Over(CallOver { call, accepted_at: None, outcome, ended_by, ended_at })
+        };
         *self = match (event, std::mem::take(self)) {
             (CallEvent::Started(event), Self::Unstarted) => Self::Ringing(event.clone()),
             (CallEvent::FoundBusy(event), Self::Unstarted) => {
                 let CallFoundBusy { parties, call_type, room_id, started_at } = event.clone();
                 let call = CallStarted { parties, call_type, room_id, started_at, rings_until: started_at };
-                over(call, None, Outcome::Busy, started_at)
+                over(call, Outcome::Busy, None, started_at)
             }
             (CallEvent::Accepted(event), Self::Ringing(call)) => Self::Active { call, accepted_at: event.accepted_at },
-            (CallEvent::Rejected(event), Self::Ringing(call)) => over(call, None, Outcome::Rejected, event.rejected_at),
-            (CallEvent::Cancelled(event), Self::Ringing(call)) => {
-                over(call, None, Outcome::Cancelled, event.cancelled_at)
+            (CallEvent::Rejected(event), Self::Ringing(call)) => {
+                over(call, Outcome::Rejected, Some(event.parties.receiver_id), event.rejected_at)
             }
-            (CallEvent::Missed(event), Self::Ringing(call)) => over(call, None, Outcome::Missed, event.missed_at),
+            (CallEvent::Cancelled(event), Self::Ringing(call)) => {
+                over(call, Outcome::Cancelled, Some(event.parties.caller_id), event.cancelled_at)
+            }
+            (CallEvent::Missed(event), Self::Ringing(call)) => over(call, Outcome::Missed, None, event.missed_at),
             (CallEvent::Ended(event), Self::Active { call, accepted_at }) => {
-                over(call, Some(accepted_at), Outcome::Ended(event.reason), event.ended_at)
+                let CallEnded { ended_by, reason, ended_at, .. } = *event;
+                let outcome = Outcome::Ended(reason);
+                Self::Over(CallOver { call, accepted_at: Some(accepted_at), outcome, ended_by, ended_at })
             }
             (
                 CallEvent::Started(_)
@@ -418,9 +434,13 @@ fn ended(
     reason: EndReason,
     at: Timestamp,
 ) -> CallEvent {
-    // Clocks of two nodes may differ by more than a short call lasts.
-    let duration_ms = u64::try_from(at.unix_ms() - accepted_at.unix_ms()).unwrap_or(0);
+    let duration_ms = duration_ms(accepted_at, at);
     CallEvent::Ended(CallEnded { parties: call.parties, ended_by, reason, duration_ms, ended_at: at })
+}
+
+fn duration_ms(accepted_at: Timestamp, ended_at: Timestamp) -> u64 {
+    // Clocks of two nodes may differ by more than a short call lasts.
+    u64::try_from(ended_at.unix_ms() - accepted_at.unix_ms()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod changes;
 mod queries;
 
 pub use changes::People;
-pub use queries::{BusinessRow, PeopleQueries, UserRow, Viewer};
+pub use queries::{BusinessRow, ColleagueRow, PeopleQueries, UserRow, Viewer};
 
 /// Shut out or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,7 +47,7 @@ const fn messenger(operation: &'static str, [user, foreign_user]: [u16; 2]) -> R
     }
 }
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 26] = [
     admin("registerBusiness", [201, 403, 403, 403, 403]),
     admin("listBusinesses", [200, 200, 200, 200, 200]),
     admin("getBusiness", [200, 200, 200, 200, 404]),
@@ -61,6 +61,18 @@ const TABLE: [Row; 15] = [
     admin("reactivateUser", [200, 403, 200, 403, 404]),
     messenger("sendMessage", [201, 404]),
     messenger("getMessage", [200, 404]),
+    messenger("readConversation", [200, 404]),
+    messenger("listCalls", [200, 200]),
+    messenger("getCall", [200, 404]),
+    messenger("startCall", [201, 404]),
+    // The user of Acme has called, and so is not the one to answer.
+    messenger("acceptCall", [403, 404]),
+    messenger("rejectCall", [403, 404]),
+    messenger("endCall", [200, 404]),
+    messenger("eventsSince", [200, 200]),
+    messenger("issueTicket", [201, 201]),
+    messenger("listColleagues", [200, 200]),
+    messenger("listIceServers", [200, 200]),
     messenger("messengerLogout", [200, 200]),
     admin("adminLogout", [200, 200, 200, 200, 200]),
 ];
@@ -79,6 +91,8 @@ struct Cast {
     foreign_user: Person,
     victim: String,
     message: String,
+    conversation: String,
+    call: String,
 }
 
 impl Cast {
@@ -97,24 +111,44 @@ impl Cast {
         let bob = world.person(&acme, "Bob").await;
         let foreign_user = world.person(&globex, "Mallory").await;
         let sent = user.send_text(&bob, "secret").await.expect(201);
-        let message = sent.body["message"]["id"].as_str().unwrap().to_owned();
-        Self { world, acme, system_auditor, admin, auditor, user, foreign_admin, foreign_user, victim: bob.id, message }
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (message, conversation) =
+            (text(&sent.body["message"]["id"]), text(&sent.body["message"]["conversationId"]));
+        let body = json!({"recipientId": bob.id, "callType": "audio"});
+        let call = text(&user.post("/api/messenger/calls", body).await.expect(201).body["call"]["id"]);
+        Self {
+            world,
+            acme,
+            system_auditor,
+            admin,
+            auditor,
+            user,
+            foreign_admin,
+            foreign_user,
+            victim: bob.id,
+            message,
+            conversation,
+            call,
+        }
     }
 
     /// Calls an operation about something of Acme.
     async fn call(&self, operation: &Operation, person: &Person, unique: &str) -> crate::support::Answer {
         let id = match operation.id.as_str() {
             "getMessage" => &self.message,
+            id if id.ends_with("Call") => &self.call,
             id if id.ends_with("User") => &self.victim,
             _ => &self.acme.id,
         };
-        let mut path = operation.path.replace("{id}", id);
+        let mut path = operation.path.replace("{id}", id).replace("{conversation_id}", &self.conversation);
         let body = match operation.id.as_str() {
             "registerBusiness" | "renameBusiness" => Some(json!({"name": "Another"})),
             "createUser" => Some(json!({
                 "email": format!("{unique}@example.com"), "name": "New", "password": PASSWORD, "role": "BUSINESS_USER",
                 "businessId": self.acme.id,
             })),
+            "readConversation" => Some(json!({"upTo": self.message})),
+            "startCall" => Some(json!({"recipientId": self.victim, "callType": "video"})),
             "sendMessage" => Some(json!({"recipientId": self.victim, "content": "hello"})),
             "listUsers" => {
                 path = format!("{path}?businessId={}", self.acme.id);
@@ -209,6 +243,7 @@ async fn ids_of_another_tenant_answer_exactly_as_ids_that_do_not_exist() {
     let nowhere = "01900000-0000-7000-8000-000000000000";
     for (person, path, real) in [
         (&cast.foreign_user, "/api/messenger/messages/", &cast.message),
+        (&cast.foreign_user, "/api/messenger/calls/", &cast.call),
         (&cast.foreign_admin, "/api/admin/users/", &cast.victim),
         (&cast.foreign_admin, "/api/admin/businesses/", &cast.acme.id),
         (&cast.foreign_admin, "/api/admin/users?businessId=", &cast.acme.id),

@@ -65,7 +65,7 @@ impl From<MessageType> for MessageKind {
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SendMessage {
+pub(crate) struct SendMessage {
     /// To whom: somebody of one's own business
     recipient_id: String,
     /// What it says: up to 10,000 characters; may only be empty when there are attachments
@@ -96,7 +96,7 @@ impl Example for SendMessage {
 /// A message
 #[derive(Object)]
 #[oai(rename_all = "camelCase")]
-struct Message {
+pub(crate) struct Message {
     id: String,
     sender_id: String,
     recipient_id: String,
@@ -108,6 +108,8 @@ struct Message {
     timestamp: String,
     /// Whether the recipient has read it
     read: bool,
+    /// Whether a device of the recipient has it
+    delivered: bool,
     /// The conversation of the two people: the same whoever asks
     conversation_id: String,
     /// Ids of files
@@ -126,6 +128,7 @@ impl Example for Message {
             kind: "text".into(),
             timestamp: "2025-11-22T10:30:00.000Z".into(),
             read: false,
+            delivered: false,
             conversation_id: "conversation_id".into(),
             attachments: vec![],
             position: 42,
@@ -159,6 +162,7 @@ impl From<SentMessage> for Message {
             kind: message.kind.as_str().to_owned(),
             timestamp: message.sent_at.to_string(),
             read: false,
+            delivered: false,
             conversation_id: message.conversation_id.to_string(),
             attachments: message.attachments.iter().map(ToString::to_string).collect(),
             position: sent.position,
@@ -176,10 +180,28 @@ impl From<MessageRow> for Message {
             kind: row.kind,
             timestamp: Timestamp::from(row.sent_at).to_string(),
             read: row.read,
+            delivered: row.delivered,
             conversation_id: row.conversation_id.to_string(),
             attachments: row.attachments.iter().map(ToString::to_string).collect(),
             position: row.position.cast_unsigned(),
         }
+    }
+}
+
+impl SendMessage {
+    /// The message that is meant, with what the header `Idempotency-Key` says.
+    pub(crate) fn into_command(self, idempotency_key: Option<&str>) -> Result<NewMessage, ApiError> {
+        let attachments = self.attachments.unwrap_or_default();
+        Ok(NewMessage {
+            content: MessageText::parse(self.content.as_deref().unwrap_or_default())?,
+            kind: self.kind.map(MessageKind::from).unwrap_or_default(),
+            attachments: attachments
+                .iter()
+                .map(|id| id.parse().map_err(|_| ApiError::invalid("attachments", "there is no such file")))
+                .collect::<Result<_, _>>()?,
+            retry_key: retry_key(self.client_message_id.as_deref(), idempotency_key)?,
+            recipient_id: self.recipient_id.parse().map_err(|_| ApiError::not_found("Recipient"))?,
+        })
     }
 }
 
@@ -211,18 +233,7 @@ impl MessagesApi {
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
     ) -> Result<Created<OneMessage>, ApiError> {
-        let body = body.0;
-        let attachments = body.attachments.unwrap_or_default();
-        let new = NewMessage {
-            content: MessageText::parse(body.content.as_deref().unwrap_or_default())?,
-            kind: body.kind.map(MessageKind::from).unwrap_or_default(),
-            attachments: attachments
-                .iter()
-                .map(|id| id.parse().map_err(|_| ApiError::invalid("attachments", "there is no such file")))
-                .collect::<Result<_, _>>()?,
-            retry_key: retry_key(body.client_message_id.as_deref(), idempotency_key.0.as_deref())?,
-            recipient_id: body.recipient_id.parse().map_err(|_| ApiError::not_found("Recipient"))?,
-        };
+        let new = body.0.into_command(idempotency_key.0.as_deref())?;
         let done = api.commands.send_message(&token.request(&api), new).await?;
         Ok(Created::at(done.position, OneMessage { success: true, message: done.value.into() }))
     }

@@ -1,153 +1,137 @@
 //! Who is connected to this node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use domain::{BusinessId, SessionId, UserId};
-use serde::Serialize;
-use serde_json::Value;
-use socketioxide::extract::SocketRef;
+use cluster::Presence;
+use domain::{BusinessId, Timestamp, UserId};
+use event_store::Position;
 
-use super::SEND_BUFFER_PACKETS;
-use super::stream::{Cutter, Streams};
+use super::connection::{Closing, Connection};
+use super::outgoing::Outgoing;
 
-/// How long a client that is shut out has to take notice of it before its stream is cut.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The connections of this node, by person.
+/// The connections of this node.
 pub(super) struct Connections {
-    streams: Streams,
-    people: Mutex<HashMap<UserId, Vec<Connection>>>,
+    listed: Mutex<Listed>,
+    presence: Presence,
 }
 
-/// One connection.
-#[derive(Clone)]
-pub(super) struct Connection {
-    pub(super) person: UserId,
-    pub(super) session_id: SessionId,
-    pub(super) business_id: BusinessId,
-    pub(super) socket: SocketRef,
-    pub(super) outbox: Arc<Outbox>,
-    /// Cuts its stream, if it began with one and not with polling.
-    pub(super) cutter: Option<Cutter>,
-}
-
-/// What goes out over a connection. The library runs the code for a new connection some time after the client has been told that
-/// it is connected; what happens in between is kept until then, or a client would miss what it has itself set off.
-pub(super) struct Outbox(Mutex<Option<Vec<(String, Value)>>>);
-
-impl Outbox {
-    /// Keeps what goes out, until it is opened.
-    pub(super) fn closed() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(vec![]))))
-    }
-
-    /// Lets out what was kept, and from now on everything at once. Whether there was room for it.
-    pub(super) fn open(&self, socket: &SocketRef) -> bool {
-        let mut kept = self.kept();
-        let events = kept.take().unwrap_or_default();
-        events.iter().all(|(event, payload)| socket.emit(event, payload).is_ok())
-    }
-
-    /// Sends an event, or keeps it. Whether there was room for it.
-    fn emit(&self, socket: &SocketRef, event: &str, payload: &impl Serialize) -> bool {
-        if let Some(kept) = &mut *self.kept() {
-            let payload = serde_json::to_value(payload).unwrap_or_default();
-            kept.push((event.to_owned(), payload));
-            return kept.len() < SEND_BUFFER_PACKETS;
-        }
-        socket.emit(event, payload).is_ok()
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<Vec<(String, Value)>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a connection is cut.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Cut {
-    /// The client doesn't take its events in fast enough. It sees its connection break, and comes back by itself.
-    TooSlow,
-    /// The person may not be here any longer. The client is told, and stays away.
-    ShutOut,
+struct Listed {
+    people: HashMap<UserId, Vec<Arc<Connection>>>,
+    businesses: HashMap<BusinessId, HashSet<UserId>>,
+    /// Position of the last event of the log whose people have been looked up here. Whoever is listed gets what comes after it.
+    position: Position,
 }
 
 impl Connections {
-    pub(super) fn new(streams: Streams) -> Self {
-        Self { streams, people: Mutex::default() }
+    /// Nobody yet; they will be told what comes after a position.
+    pub(super) fn new(presence: Presence, position: Position) -> Self {
+        let listed = Listed { people: HashMap::new(), businesses: HashMap::new(), position };
+        Self { listed: Mutex::new(listed), presence }
     }
 
-    pub(super) fn add(&self, connection: Connection) {
-        self.people().entry(connection.person).or_default().push(connection);
-        metrics::gauge!("switchboard_connections", "transport" => "socket.io").increment(1);
-    }
-
-    pub(super) fn remove(&self, person: UserId, socket: &SocketRef) {
-        let mut people = self.people();
-        let Some(connections) = people.get_mut(&person) else { return };
-        let before = connections.len();
-        connections.retain(|connection| connection.socket.id != socket.id);
-        if connections.len() < before {
-            metrics::gauge!("switchboard_connections", "transport" => "socket.io").decrement(1);
+    /// Lists a connection.
+    pub(super) fn add(&self, connection: &Arc<Connection>) {
+        {
+            let mut listed = self.listed();
+            listed.people.entry(connection.person).or_default().push(connection.clone());
+            listed.businesses.entry(connection.business_id).or_default().insert(connection.person);
         }
-        if connections.is_empty() {
-            people.remove(&person);
+        metrics::gauge!("switchboard_connections").increment(1);
+        self.presence.connected(connection.person, connection.business_id);
+    }
+
+    /// Strikes a connection off, if it is listed.
+    pub(super) fn remove(&self, connection: &Arc<Connection>) {
+        connection.fall_silent();
+        {
+            let mut listed = self.listed();
+            let Some(connections) = listed.people.get_mut(&connection.person) else { return };
+            let before = connections.len();
+            connections.retain(|other| !Arc::ptr_eq(other, connection));
+            if connections.len() == before {
+                return;
+            }
+            if connections.is_empty() {
+                listed.people.remove(&connection.person);
+                if let Some(people) = listed.businesses.get_mut(&connection.business_id) {
+                    people.remove(&connection.person);
+                    if people.is_empty() {
+                        listed.businesses.remove(&connection.business_id);
+                    }
+                }
+            }
         }
+        metrics::gauge!("switchboard_connections").decrement(1);
+        self.presence.disconnected(connection.person);
     }
 
-    pub(super) fn is_connected(&self, person: UserId) -> bool {
-        self.people().contains_key(&person)
+    /// Keeps what is live for a connection from now on. Position of the last event that it will not get this way.
+    pub(super) fn keep_for(&self, connection: &Connection) -> Position {
+        let listed = self.listed();
+        connection.keep();
+        listed.position
     }
 
-    /// Sends an event to every connection of a person. A connection that doesn't take it is cut: its client notices that, and
-    /// would never notice an event left out.
-    pub(super) fn emit(&self, person: UserId, event: &str, payload: &impl Serialize) {
-        let connections = self.people().get(&person).cloned().unwrap_or_default();
-        for connection in connections {
-            if !connection.outbox.emit(&connection.socket, event, payload) {
-                tracing::debug!(%person, "a connection is too slow, or gone: it is cut");
-                metrics::counter!("switchboard_connections_cut_total").increment(1);
-                self.cut(connection, Cut::TooSlow);
+    /// The connections of people whom the event at a position concerns.
+    pub(super) fn reached_by(&self, people: &[UserId], position: Position) -> Vec<(UserId, Vec<Arc<Connection>>)> {
+        let mut listed = self.listed();
+        listed.position = position;
+        people.iter().filter_map(|person| Some((*person, listed.people.get(person)?.clone()))).collect()
+    }
+
+    /// The event at a position concerns nobody.
+    pub(super) fn pass(&self, position: Position) {
+        self.listed().position = position;
+    }
+
+    /// Tells somebody's connections something of the moment.
+    pub(super) fn mention(&self, person: UserId, event: &Outgoing) {
+        let connections = self.listed().people.get(&person).cloned().unwrap_or_default();
+        connections.iter().for_each(|connection| connection.mention(event));
+    }
+
+    /// Tells everybody of a business something of the moment, except the one whom it is about.
+    pub(super) fn mention_to_colleagues(&self, business: BusinessId, about: UserId, event: &Outgoing) {
+        let connections: Vec<Arc<Connection>> = {
+            let listed = self.listed();
+            let colleagues = listed.businesses.get(&business).into_iter().flatten().filter(|person| **person != about);
+            colleagues.filter_map(|person| listed.people.get(person)).flatten().cloned().collect()
+        };
+        connections.iter().for_each(|connection| connection.mention(event));
+    }
+
+    /// Closes the connections of people who may not be here any longer.
+    pub(super) fn shut_out(&self, why: Closing, is_meant: impl Fn(&Connection) -> bool) {
+        for connection in self.all() {
+            if is_meant(&connection) {
+                self.close(&connection, why);
             }
         }
     }
 
-    /// Cuts a connection that there was no room on from the first.
-    pub(super) fn too_slow(&self, connection: Connection) {
-        self.cut(connection, Cut::TooSlow);
+    /// Closes the connections whose tokens have run out.
+    pub(super) fn close_expired(&self, now: Timestamp) {
+        self.shut_out(Closing::TokenExpired, |connection| connection.open_until <= now);
     }
 
-    /// Cuts the connections of people who may not be here any longer.
-    pub(super) fn shut_out(&self, is_meant: impl Fn(&Connection) -> bool) {
-        let meant: Vec<Connection> =
-            self.people().values().flatten().filter(|connection| is_meant(connection)).cloned().collect();
-        for connection in meant {
-            self.cut(connection, Cut::ShutOut);
-        }
+    /// Closes one connection.
+    pub(super) fn close(&self, connection: &Arc<Connection>, why: Closing) {
+        self.remove(connection);
+        connection.close(why);
     }
 
-    /// Nothing is sent over the connection from now on.
-    fn cut(&self, connection: Connection, why: Cut) {
-        self.remove(connection.person, &connection.socket);
-        let streams = self.streams.clone();
-        let end = move |connection: &Connection| match &connection.cutter {
-            Some(cutter) => cutter.cancel(),
-            None => streams.end(&connection.socket.id.to_string()),
-        };
-        // There may be no room to tell it anything.
-        if why == Cut::ShutOut && connection.socket.clone().disconnect().is_ok() {
-            tokio::spawn(async move {
-                tokio::time::sleep(FAREWELL).await;
-                end(&connection);
-            });
-        } else {
-            end(&connection);
-        }
+    /// All connections.
+    pub(super) fn all(&self) -> Vec<Arc<Connection>> {
+        self.listed().people.values().flatten().cloned().collect()
     }
 
-    fn people(&self) -> MutexGuard<'_, HashMap<UserId, Vec<Connection>>> {
-        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Position of the last event whose people have been looked up.
+    pub(super) fn position(&self) -> Position {
+        self.listed().position
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,45 +1,141 @@
-//! What the events of the live streams carry, to the field name of the contract.
+//! What the events of the live streams carry, to the field name of the contract. `/asyncapi.json` is made from these types.
 
+use domain::UserId;
+use domain::call::{CallEvent, CallFoundBusy, CallParties, CallStarted};
+use domain::delivery::{Delivered, MessagesDelivered};
 use domain::message::MessageSent;
 use domain::reading::MessagesRead;
+use domain::user::Account;
 use event_store::Position;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// `message:received`: somebody wrote to you.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Somebody wrote to you
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageReceived<'a> {
+    /// What the sender is called today
     pub(crate) sender_name: &'a str,
+    /// Where the sender's picture is today; null when there is none
     pub(crate) sender_avatar: Option<&'a str>,
     #[serde(flatten)]
     pub(crate) message: MessagePayload<'a>,
 }
 
-/// `message:sent`: you wrote to somebody, perhaps on another device.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// You wrote to somebody, perhaps on another device
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessagePayload<'a> {
-    pub(crate) id: String,
-    pub(crate) sender_id: String,
-    pub(crate) recipient_id: String,
-    pub(crate) content: &'a str,
+    id: String,
+    sender_id: String,
+    recipient_id: String,
+    content: &'a str,
+    /// `text`, `image`, `video`, `audio` or `file`
     #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    pub(crate) timestamp: String,
-    pub(crate) read: bool,
-    pub(crate) attachments: Vec<String>,
-    pub(crate) conversation_id: String,
-    pub(crate) position: Position,
+    kind: &'static str,
+    /// When it was sent
+    timestamp: String,
+    /// Always false: it is new
+    read: bool,
+    /// Ids of files
+    attachments: Vec<String>,
+    conversation_id: String,
+    position: Position,
 }
 
-/// `message:read`: somebody has read what you wrote, up to this message.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Somebody has read what you wrote, up to this message
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageRead {
-    pub(crate) message_id: String,
-    pub(crate) reader_id: String,
-    pub(crate) read_at: String,
-    pub(crate) conversation_id: String,
+    message_id: String,
+    reader_id: String,
+    read_at: String,
+    conversation_id: String,
+    position: Position,
+}
+
+/// A device of somebody has what you wrote, up to this message
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageDelivered {
+    message_id: String,
+    recipient_id: String,
+    at: String,
+    conversation_id: String,
+    position: Position,
+}
+
+/// Somebody calls you
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CallIncoming<'a> {
+    call_id: String,
+    caller_id: String,
+    /// What the caller is called today
+    caller_name: &'a str,
+    /// Where the caller's picture is today; null when there is none
+    caller_avatar: Option<&'a str>,
+    /// `audio` or `video`
+    call_type: &'static str,
+    room_id: &'a str,
+    /// Until when it rings
+    rings_until: String,
+    conversation_id: String,
+    position: Position,
+}
+
+/// Something happened to a call of yours
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CallProgress {
+    call_id: String,
+    /// Who did it; null when nobody did
+    by: Option<String>,
+    /// `busy` or `timeout` for a missed call, `hung_up` or `connection_lost` for one that ended; null otherwise
+    reason: Option<&'static str>,
+    at: String,
+    conversation_id: String,
+    position: Position,
+}
+
+/// Signalling from the other party of a call
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CallSignal {
+    pub(crate) call_id: String,
+    pub(crate) kind: SignalKind,
+    /// Whatever the other party's WebRTC says
+    pub(crate) payload: Value,
+}
+
+/// What a signal carries
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SignalKind {
+    Offer,
+    Answer,
+    Candidate,
+}
+
+/// Who is online; sent once you are connected
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct UsersOnline {
+    /// Ids of everybody of your business who is online, you included
+    pub(crate) users: Vec<String>,
+}
+
+/// Somebody types, or has stopped
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Typing {
+    pub(crate) user_id: String,
+}
+
+/// A place in the feed
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct FeedPosition {
+    /// You have got everything up to here: connect with it as `since` to get what comes after
     pub(crate) position: Position,
 }
 
@@ -60,6 +156,13 @@ impl<'a> MessagePayload<'a> {
     }
 }
 
+impl<'a> MessageReceived<'a> {
+    pub(crate) fn of(message: &'a MessageSent, sender: Option<&'a Account>, position: Position) -> Self {
+        let (sender_name, sender_avatar) = name_and_avatar(sender);
+        Self { sender_name, sender_avatar, message: MessagePayload::of(message, position) }
+    }
+}
+
 impl MessageRead {
     pub(crate) fn of(read: &MessagesRead, position: Position) -> Self {
         Self {
@@ -70,4 +173,78 @@ impl MessageRead {
             position,
         }
     }
+}
+
+impl MessageDelivered {
+    pub(crate) fn of(event: &MessagesDelivered, message: &Delivered, position: Position) -> Self {
+        Self {
+            message_id: message.message_id.to_string(),
+            recipient_id: event.recipient_id.to_string(),
+            at: event.delivered_at.to_string(),
+            conversation_id: message.conversation_id.to_string(),
+            position,
+        }
+    }
+}
+
+impl<'a> CallIncoming<'a> {
+    pub(crate) fn of(call: &'a CallStarted, caller: Option<&'a Account>, position: Position) -> Self {
+        let (caller_name, caller_avatar) = name_and_avatar(caller);
+        Self {
+            call_id: call.parties.call_id.to_string(),
+            caller_id: call.parties.caller_id.to_string(),
+            caller_name,
+            caller_avatar,
+            call_type: call.call_type.as_str(),
+            room_id: &call.room_id,
+            rings_until: call.rings_until.to_string(),
+            conversation_id: call.parties.conversation_id.to_string(),
+            position,
+        }
+    }
+}
+
+impl CallProgress {
+    /// What happened, and its name; none for a call that begins to ring.
+    pub(crate) fn of(event: &CallEvent, position: Position) -> Option<(&'static str, Self)> {
+        let progress = |parties: &CallParties, by: Option<UserId>, reason, at: domain::Timestamp| Self {
+            call_id: parties.call_id.to_string(),
+            by: by.map(|user| user.to_string()),
+            reason,
+            at: at.to_string(),
+            conversation_id: parties.conversation_id.to_string(),
+            position,
+        };
+        Some(match event {
+            CallEvent::Started(_) => return None,
+            CallEvent::FoundBusy(CallFoundBusy { parties, started_at, .. }) => {
+                ("call:missed", progress(parties, Some(parties.caller_id), Some("busy"), *started_at))
+            }
+            CallEvent::Accepted(event) => {
+                let by = event.parties.receiver_id;
+                ("call:accepted", progress(&event.parties, Some(by), None, event.accepted_at))
+            }
+            CallEvent::Rejected(event) => {
+                let by = event.parties.receiver_id;
+                ("call:rejected", progress(&event.parties, Some(by), None, event.rejected_at))
+            }
+            CallEvent::Cancelled(event) => {
+                let by = event.parties.caller_id;
+                ("call:cancelled", progress(&event.parties, Some(by), None, event.cancelled_at))
+            }
+            CallEvent::Missed(event) => {
+                ("call:missed", progress(&event.parties, None, Some("timeout"), event.missed_at))
+            }
+            CallEvent::Ended(event) => {
+                let reason = Some(event.reason.as_str());
+                ("call:ended", progress(&event.parties, event.ended_by, reason, event.ended_at))
+            }
+        })
+    }
+}
+
+fn name_and_avatar(account: Option<&Account>) -> (&str, Option<&str>) {
+    let name = account.and_then(|account| account.name.known()).map_or("", String::as_str);
+    let avatar = account.and_then(|account| account.avatar.as_ref()).and_then(|avatar| avatar.known());
+    (name, avatar.map(String::as_str))
 }

@@ -10,11 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a client may take in nothing while something waits for it.
-const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a connection that was ended is refused when it polls: until the library has found out by itself that it is gone.
 const REFUSAL: Duration = Duration::from_mins(2);
 
@@ -58,9 +55,7 @@ impl Streams {
             stream,
             // One for each half: each is polled by a task of its own.
             cut_reading: Box::pin(cutter.clone().cancelled_owned()),
-            cut_writing: Box::pin(cutter.clone().cancelled_owned()),
-            cutter,
-            stalled: None,
+            cut_writing: Box::pin(cutter.cancelled_owned()),
             listed,
         }
     }
@@ -104,19 +99,16 @@ impl Streams {
     }
 }
 
-/// A stream that ends when it is cut, or when the other side takes in nothing for too long.
+/// A stream that ends when it is cut.
 pub(super) struct CuttableStream<S> {
     stream: S,
-    cutter: Cutter,
     cut_reading: Pin<Box<WaitForCancellationFutureOwned>>,
     cut_writing: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Runs while something waits to be taken in.
-    stalled: Option<Pin<Box<Sleep>>>,
     listed: Option<(Streams, String)>,
 }
 
 impl<S> CuttableStream<S> {
-    /// Writes, unless the stream is cut. One that has stalled for too long is cut, for both halves and for good.
+    /// Writes, unless the stream is cut.
     fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -125,18 +117,7 @@ impl<S> CuttableStream<S> {
         if self.cut_writing.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let written = write(&mut self.stream, cx);
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_PATIENCE)));
-        if stalled.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        metrics::counter!("switchboard_connections_cut_total").increment(1);
-        self.cutter.cancel();
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        write(&mut self.stream, cx)
     }
 }
 
@@ -203,27 +184,5 @@ mod tests {
         drop(streams.cuttable(other, streams.cutter(), Some("id".to_owned())));
         streams.end("id");
         assert_eq!(first.write_all(&[0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_in_nothing_is_cut_after_a_while_for_good() {
-        let streams = Streams::default();
-        let (ours, mut theirs) = duplex(8);
-        let mut stream = streams.cuttable(ours, streams.cutter(), None);
-        let slow_but_moving = tokio::spawn(async move {
-            for _ in 0..10 {
-                tokio::time::sleep(WRITE_PATIENCE / 2).await;
-                theirs.read_exact(&mut [0; 8]).await.unwrap();
-            }
-            theirs
-        });
-        stream.write_all(&[0; 80]).await.unwrap();
-        let mut theirs = slow_but_moving.await.unwrap();
-        let stalled = stream.write_all(&[0; 80]).await.unwrap_err();
-        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
-        // It wakes up too late: nothing more is written, nothing more is read.
-        theirs.read_exact(&mut [0; 8]).await.unwrap();
-        assert_eq!(stream.write_all(&[0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

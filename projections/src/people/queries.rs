@@ -31,6 +31,17 @@ pub struct UserRow {
     pub created_at: OffsetDateTime,
 }
 
+/// Somebody, as colleagues see them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColleagueRow {
+    pub id: Uuid,
+    pub name: Option<String>,
+    pub avatar: Option<String>,
+    /// When they were online last, unless they never were.
+    pub last_seen_at: Option<OffsetDateTime>,
+    pub position: i64,
+}
+
 /// Who asks, as far as it matters for what they may see.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Viewer {
@@ -160,6 +171,30 @@ impl PeopleQueries {
         .fetch_optional(&self.pool)
         .await
         .map_err(QueryError::while_("reading a user"))
+    }
+
+    /// Active people of a business whose accounts were made after a position, the oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn colleagues(
+        &self,
+        business: BusinessId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<ColleagueRow>, QueryError> {
+        sqlx::query_as!(
+            ColleagueRow,
+            r#"SELECT u.id, u.name, u.avatar, s.seen_at AS "last_seen_at?", u.position
+               FROM users u LEFT JOIN last_seen s ON s.user_id = u.id
+               WHERE u.business_id = $1 AND u.status = 'active' AND u.position > $2 ORDER BY u.position LIMIT $3"#,
+            business.0,
+            i64::try_from(after).unwrap_or(i64::MAX),
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("listing colleagues"))
     }
 
     /// Accounts of all businesses that have this email and may administer. For logging in only.

@@ -1,15 +1,15 @@
-//! Socket.IO inside poem. The framework's own bridge to tower services drops the handle that upgrades need, so upgrades are
-//! answered here and the stream is handed over; everything else goes to the service as it is.
+//! Socket.IO inside poem: the streams of upgrades are handed over, everything else goes to the service as it is.
 
 use engineioxide::service::NotFoundService;
-use headers::{Connection, HeaderMapExt, SecWebsocketAccept, SecWebsocketKey, Upgrade};
+use headers::SecWebsocketKey;
 use http_body_util::BodyExt;
 use hyper::service::Service;
-use poem::http::{HeaderMap, Request as HttpRequest, StatusCode, Uri, header};
+use poem::http::{Request as HttpRequest, StatusCode, Uri};
 use poem::{Body, Endpoint, Request, Response, Result};
 use socketioxide::service::SocketIoService;
 
 use super::stream::{Cutter, Streams};
+use super::upgrade::{accept_upgrade, wants_websocket};
 use crate::error::{ErrorBody, ErrorCode, respond};
 
 /// Serves `/socket.io`.
@@ -25,28 +25,17 @@ impl SocketIoEndpoint {
     }
 
     /// Answers 101 and hands the stream over once it is there.
-    fn upgrade(&self, request: &Request, key: SecWebsocketKey) -> Result<Response> {
-        let upgrade = request.take_upgrade()?;
+    fn upgrade(&self, request: &Request, key: &SecWebsocketKey) -> Result<Response> {
         let cutter = self.streams.cutter();
         let connection = parameter(request.original_uri(), "sid").map(str::to_owned);
         let handshake = handshake(request.original_uri(), cutter.clone());
         let (service, streams) = (self.service.clone(), self.streams.clone());
-        tokio::spawn(async move {
-            match upgrade.await {
-                Ok(stream) => {
-                    let stream = streams.cuttable(stream, cutter, connection);
-                    if let Err(error) = service.call((stream, handshake)).await {
-                        tracing::debug!(%error, "a handshake was refused after the upgrade");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
+        accept_upgrade(request, key, move |stream| async move {
+            let stream = streams.cuttable(stream, cutter, connection);
+            if let Err(error) = service.call((stream, handshake)).await {
+                tracing::debug!(%error, "a handshake was refused after the upgrade");
             }
-        });
-        let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
-        response.headers_mut().typed_insert(Connection::upgrade());
-        response.headers_mut().typed_insert(Upgrade::websocket());
-        response.headers_mut().typed_insert(SecWebsocketAccept::from(key));
-        Ok(response)
+        })
     }
 
     /// Polling, and whatever is wrong enough for the service to say so.
@@ -82,22 +71,11 @@ impl Endpoint for SocketIoEndpoint {
             }
             _ => {}
         }
-        match request.headers().typed_get::<SecWebsocketKey>() {
-            Some(key) if wants_upgrade(request.headers()) && is_handshake(request.original_uri()) => {
-                self.upgrade(&request, key)
-            }
+        match wants_websocket(request.headers()) {
+            Some(key) if is_handshake(request.original_uri()) => self.upgrade(&request, &key),
             _ => Ok(self.pass_on(request).await),
         }
     }
-}
-
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    let names_websocket =
-        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    names_websocket
-        && is_version_13
-        && headers.typed_get::<Connection>().is_some_and(|connection| connection.contains("upgrade"))
 }
 
 /// Whether the service will take the connection; after the 101 it could only cut it.

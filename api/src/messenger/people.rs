@@ -1,0 +1,157 @@
+//! The people of one's business, and how to reach them.
+
+use std::sync::Arc;
+
+use domain::Timestamp;
+use poem::web::Data;
+use poem_openapi::param::{Header, Query};
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use projections::people::ColleagueRow;
+
+use super::{cursor, page_limit};
+use crate::Api;
+use crate::auth::MessengerToken;
+use crate::bodies::Found;
+use crate::error::ApiError;
+use crate::openapi::Tag;
+
+pub(crate) struct PeopleApi;
+
+/// Somebody of one's business
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+struct Colleague {
+    id: String,
+    name: String,
+    /// Where their picture is
+    avatar: Option<String>,
+    /// Whether one of their devices is connected
+    online: bool,
+    /// When they were online last; null while they are, or if they never were
+    last_seen_at: Option<String>,
+}
+
+/// Some people of one's business
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+struct Colleagues {
+    /// Always true
+    success: bool,
+    users: Vec<Colleague>,
+    /// To be sent as `cursor` to get more; null when there are no more
+    next_cursor: Option<String>,
+}
+
+impl Example for Colleagues {
+    fn example() -> Self {
+        let john = Colleague {
+            id: "user_id".into(),
+            name: "John Doe".into(),
+            avatar: Some("https://example.com/john.png".into()),
+            online: false,
+            last_seen_at: Some("2025-11-22T10:30:00.000Z".into()),
+        };
+        Self { success: true, users: vec![john], next_cursor: None }
+    }
+}
+
+/// How the clients of a call find a way to each other
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+struct IceServers {
+    /// Always true
+    success: bool,
+    /// As `RTCPeerConnection` takes them
+    ice_servers: Vec<IceServer>,
+    /// Until when the credentials are good; null when there are none
+    expires_at: Option<String>,
+}
+
+/// A STUN or TURN server
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+struct IceServer {
+    urls: Vec<String>,
+    #[oai(skip_serializing_if_is_none)]
+    username: Option<String>,
+    #[oai(skip_serializing_if_is_none)]
+    credential: Option<String>,
+}
+
+impl Example for IceServers {
+    fn example() -> Self {
+        let turn = IceServer {
+            urls: vec!["turn:turn.example.com:3478".into()],
+            username: Some("1763811000:user_id".into()),
+            credential: Some("…".into()),
+        };
+        let expires_at = Some("2025-11-22T11:30:00.000Z".into());
+        Self { success: true, ice_servers: vec![turn], expires_at }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/messenger", tag = "Tag::People")]
+impl PeopleApi {
+    /// List the people of one's business
+    ///
+    /// Those who are active, the oldest accounts first, with who of them is online.
+    #[oai(path = "/users", method = "get", operation_id = "listColleagues")]
+    async fn list(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: MessengerToken,
+        /// People on a page, 1 to 100
+        limit: Query<Option<u32>>,
+        /// From the page before, as `nextCursor`
+        cursor: Query<Option<String>>,
+        /// Wait until what is read is at least this fresh
+        #[oai(name = "X-Min-Position")]
+        min_position: Header<Option<u64>>,
+    ) -> Result<Found<Colleagues>, ApiError> {
+        let limit = page_limit(limit.0)?;
+        let after = self::cursor(cursor.0.as_deref())?.unwrap_or(0);
+        let (people, position) = api.people(min_position.0).await?;
+        // One more, to know whether there is another page.
+        let mut rows = people.colleagues(token.caller().business_id, after, limit + 1).await?;
+        let has_more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_cursor = rows.last().filter(|_| has_more).map(|row| row.position.to_string());
+        let colleague = |row: ColleagueRow| {
+            let online = api.presence.is_online(domain::UserId(row.id));
+            Colleague {
+                id: row.id.to_string(),
+                name: row.name.unwrap_or_default(),
+                avatar: row.avatar,
+                online,
+                last_seen_at: row.last_seen_at.filter(|_| !online).map(|at| Timestamp::from(at).to_string()),
+            }
+        };
+        let users = rows.into_iter().map(colleague).collect();
+        Ok(Found::at(position, Colleagues { success: true, users, next_cursor }))
+    }
+
+    /// Get the servers that calls go through
+    ///
+    /// STUN and TURN servers for `RTCPeerConnection`, with credentials for you that run out.
+    #[oai(path = "/ice-servers", method = "get", operation_id = "listIceServers")]
+    async fn ice_servers(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<IceServers>, ApiError> {
+        let servers = &api.ice_servers;
+        let mut ice_servers = vec![];
+        if !servers.stun_urls.is_empty() {
+            ice_servers.push(IceServer { urls: servers.stun_urls.clone(), username: None, credential: None });
+        }
+        let mut expires_at = None;
+        if let Some(turn) = &servers.turn {
+            let credentials = turn.credentials(token.caller().user_id, api.clock.now());
+            expires_at = Some(credentials.expires_at.to_string());
+            ice_servers.push(IceServer {
+                urls: turn.urls.clone(),
+                username: Some(credentials.username),
+                credential: Some(credentials.credential),
+            });
+        }
+        let position = api.commands.acknowledged();
+        Ok(Found::at(position, IceServers { success: true, ice_servers, expires_at }))
+    }
+}

@@ -1,0 +1,144 @@
+//! Patience with clients, which ends: whoever takes in nothing of what waits for them loses their connection, whatever it is for.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use poem::http::uri::Scheme;
+use poem::listener::Acceptor;
+use poem::web::{LocalAddr, RemoteAddr};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// How long a client may take in nothing while something waits for it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Accepts connections that end when their clients take in nothing for too long.
+pub struct PatientAcceptor<A>(pub A);
+
+impl<A: Acceptor<Io = TcpStream>> Acceptor for PatientAcceptor<A> {
+    type Io = PatientStream<TcpStream>;
+
+    fn local_addr(&self) -> Vec<LocalAddr> {
+        self.0.local_addr()
+    }
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
+        let (stream, local, remote, scheme) = self.0.accept().await?;
+        // An event is small, and nobody waits for more to fill the packet. The client may be gone already.
+        let _ = stream.set_nodelay(true);
+        Ok((PatientStream::new(stream), local, remote, scheme))
+    }
+}
+
+/// A stream that ends when the other side takes in nothing for too long.
+pub struct PatientStream<S> {
+    stream: S,
+    /// Runs while something waits to be taken in.
+    stalled: Option<Pin<Box<Sleep>>>,
+    is_given_up: bool,
+    /// Whoever waits for the other side to say something.
+    reader: Option<Waker>,
+}
+
+impl<S> PatientStream<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, stalled: None, is_given_up: false, reader: None }
+    }
+
+    /// Writes, unless patience has ended. Then it has for both directions and for good.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.is_given_up {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let written = write(&mut self.stream, cx);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_PATIENCE)));
+        if stalled.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        metrics::counter!("switchboard_connections_stalled_total").increment(1);
+        self.is_given_up = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_given_up {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if read.is_pending() && !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(cx, |stream, cx| Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |stream, cx| Pin::new(stream).poll_write_vectored(cx, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(cx, |stream, cx| Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(cx, |stream, cx| Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_in_nothing_is_given_up_after_a_while_for_good() {
+        let (ours, mut theirs) = duplex(8);
+        let (mut reading, mut writing) = tokio::io::split(PatientStream::new(ours));
+        let slow_but_moving = tokio::spawn(async move {
+            for _ in 0..10 {
+                tokio::time::sleep(WRITE_PATIENCE / 2).await;
+                theirs.read_exact(&mut [0; 8]).await.unwrap();
+            }
+            theirs
+        });
+        writing.write_all(&[0; 80]).await.unwrap();
+        let mut theirs = slow_but_moving.await.unwrap();
+        let reader = tokio::spawn(async move { reading.read_u8().await.map(drop) });
+        let stalled = writing.write_all(&[0; 80]).await.unwrap_err();
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(reader.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut, "who waits for it is told");
+        // It wakes up too late.
+        theirs.read_exact(&mut [0; 8]).await.unwrap();
+        assert_eq!(writing.write_all(&[0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,423 @@
+//! One connection, whatever its transport, and the one rule of it: everything durable goes out once and in order, or the
+//! connection ends.
+//!
+//! A connection is live, or it is behind. What a live one has no room for is not lost and doesn't end it: it falls behind, and a
+//! [replay](super::replay) brings it back from where it was, at the pace of its client.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{BusinessId, SessionId, Timestamp, UserId};
+use event_store::Position;
+use socketioxide::extract::SocketRef;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::handed_over::HandedOver;
+use super::outgoing::Outgoing;
+use super::stream::{Cutter, Streams};
+use crate::error::{ErrorBody, ErrorCode};
+
+/// Live events that are kept for a connection that is being brought up to them.
+const KEPT: usize = 256;
+/// How long a client may make no room at all before it is cut.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait, at first and at most, before looking again whether a client has made room.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// How long a client that is shut out has to take notice of it before its stream is cut.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) person: UserId,
+    pub(super) business_id: BusinessId,
+    pub(super) session_id: SessionId,
+    /// When the token runs out that it was opened with.
+    pub(super) open_until: Timestamp,
+    outlet: Outlet,
+    handed_over: Arc<HandedOver>,
+    progress: Mutex<Progress>,
+}
+
+/// Where events leave for the client.
+pub(super) enum Outlet {
+    /// The library's own buffer.
+    SocketIo {
+        socket: SocketRef,
+        /// Cuts its stream, if it began with one and not with polling.
+        cutter: Option<Cutter>,
+        streams: Streams,
+    },
+    /// Whatever writes a stream of ours.
+    Stream { frames: mpsc::Sender<Frame>, cutter: Cutter },
+}
+
+/// What a stream of ours is to write.
+#[derive(Debug)]
+pub(super) enum Frame {
+    Event(Outgoing),
+    /// The last word.
+    Close(Closing),
+}
+
+/// Why a connection is closed by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// The client takes nothing in. It sees its connection break, and comes back by itself.
+    TooSlow,
+    /// The token that it was opened with has run out.
+    TokenExpired,
+    /// The session is over.
+    LoggedOut,
+    /// The person, or their business, is suspended.
+    Suspended,
+}
+
+impl Closing {
+    /// What the client is told.
+    pub(super) fn body(self) -> ErrorBody {
+        let reason = match self {
+            Self::TooSlow => return ErrorBody::new(ErrorCode::Unavailable, "The connection is too slow"),
+            Self::TokenExpired => "The token has expired",
+            Self::LoggedOut => "The session is over",
+            Self::Suspended => "The account or its business is suspended",
+        };
+        ErrorBody::new(ErrorCode::Unauthorized, reason)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooSlow => "too_slow",
+            Self::TokenExpired => "token_expired",
+            Self::LoggedOut => "logged_out",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+struct Progress {
+    phase: Phase,
+    /// Everything of the person's up to here has gone out.
+    cursor: Position,
+}
+
+enum Phase {
+    /// What is live is kept until what came before it has gone out.
+    Keeping(Vec<Outgoing>),
+    /// Events go out as they come.
+    Live,
+    /// A replay has to bring it up to date.
+    Behind,
+    /// Nothing goes out any more.
+    Closed,
+}
+
+/// What became of an event that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It has gone out, or is kept, or a replay will send it.
+    Fine,
+    /// There was no room for it: a replay has to be started, from here.
+    FellBehind(Position),
+}
+
+/// What became of an event of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replayed {
+    /// It has gone out.
+    Sent,
+    /// The client makes no room.
+    Stalled,
+    /// The connection is closed.
+    Closed,
+}
+
+/// There is no room.
+#[derive(Debug, PartialEq, Eq)]
+struct Full;
+
+impl Connection {
+    /// A connection to which nothing goes out yet.
+    pub(super) fn new(
+        person: UserId,
+        business_id: BusinessId,
+        session_id: SessionId,
+        open_until: Timestamp,
+        outlet: Outlet,
+        handed_over: Arc<HandedOver>,
+    ) -> Self {
+        let progress = Mutex::new(Progress { phase: Phase::Behind, cursor: 0 });
+        Self { person, business_id, session_id, open_until, outlet, handed_over, progress }
+    }
+
+    /// Keeps what is live from now on, on top of everything up to a position.
+    pub(super) fn keep(&self) {
+        let mut progress = self.progress();
+        if !matches!(progress.phase, Phase::Closed) {
+            progress.phase = Phase::Keeping(vec![]);
+        }
+    }
+
+    /// Says that everything up to a position has gone out.
+    pub(super) fn set_cursor(&self, position: Position) {
+        self.progress().cursor = position;
+    }
+
+    /// Lets out what was kept, and from now on everything at once; then tells the client that it is up to date. Not when more
+    /// has happened than is kept, or there is no room: then a replay has to go on from the cursor.
+    pub(super) fn go_live(&self) -> Result<(), Position> {
+        let mut progress = self.progress();
+        let kept = match std::mem::replace(&mut progress.phase, Phase::Behind) {
+            Phase::Keeping(kept) => kept,
+            Phase::Closed => {
+                progress.phase = Phase::Closed;
+                return Ok(());
+            }
+            Phase::Live | Phase::Behind => return Err(progress.cursor),
+        };
+        for event in kept {
+            self.put(&mut progress, &event).map_err(|Full| progress.cursor)?;
+        }
+        let caught_up = super::payloads::FeedPosition { position: progress.cursor };
+        let caught_up = Outgoing::passing("feed:caught-up", caught_up);
+        self.outlet.try_send(&caught_up).map_err(|Full| progress.cursor)?;
+        progress.phase = Phase::Live;
+        Ok(())
+    }
+
+    /// Sends an event, if the connection is live and hasn't got it yet.
+    pub(super) fn offer(&self, event: &Outgoing) -> Offered {
+        let mut progress = self.progress();
+        match &mut progress.phase {
+            Phase::Keeping(kept) if kept.len() < KEPT => kept.push(event.clone()),
+            Phase::Keeping(_) => progress.phase = Phase::Behind,
+            Phase::Live => {
+                if self.put(&mut progress, event) == Err(Full) {
+                    progress.phase = Phase::Behind;
+                    return Offered::FellBehind(progress.cursor);
+                }
+            }
+            Phase::Behind | Phase::Closed => {}
+        }
+        Offered::Fine
+    }
+
+    /// Sends something of the moment, if there is room for it: nobody needs it later.
+    pub(super) fn mention(&self, event: &Outgoing) {
+        let mut progress = self.progress();
+        match &mut progress.phase {
+            // It must not be overtaken by what it is about.
+            Phase::Keeping(kept) if kept.len() < KEPT => kept.push(event.clone()),
+            Phase::Live => drop(self.outlet.try_send(event)),
+            Phase::Keeping(_) | Phase::Behind | Phase::Closed => {}
+        }
+    }
+
+    /// Sends an event of a replay, as soon as there is room for it.
+    pub(super) async fn replay(&self, event: &Outgoing) -> Replayed {
+        let mut pause = LOOK_AGAIN.0;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            {
+                let mut progress = self.progress();
+                if matches!(progress.phase, Phase::Closed) {
+                    return Replayed::Closed;
+                }
+                if self.put(&mut progress, event).is_ok() {
+                    return Replayed::Sent;
+                }
+            }
+            if Instant::now() > deadline {
+                return Replayed::Stalled;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AGAIN.1);
+        }
+    }
+
+    /// Whether events go out as they come.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.progress().phase, Phase::Live)
+    }
+
+    /// Nothing goes out from now on.
+    pub(super) fn fall_silent(&self) {
+        self.progress().phase = Phase::Closed;
+    }
+
+    /// Ends it, and tells the client why where there is room for it.
+    pub(super) fn close(&self, why: Closing) {
+        self.fall_silent();
+        tracing::debug!(person = %self.person, ?why, "a connection is closed");
+        metrics::counter!("switchboard_connections_cut_total", "reason" => why.as_str()).increment(1);
+        self.outlet.close(why);
+    }
+
+    /// Hands an event to the transport, unless it has gone out already.
+    fn put(&self, progress: &mut Progress, event: &Outgoing) -> Result<(), Full> {
+        if event.position().is_some_and(|position| position <= progress.cursor) {
+            return Ok(());
+        }
+        self.outlet.try_send(event)?;
+        if let Some(position) = event.position() {
+            progress.cursor = position;
+        }
+        if let Some(message) = event.hands_over() {
+            self.handed_over.note(self.person, self.business_id, message);
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outlet {
+    fn try_send(&self, event: &Outgoing) -> Result<(), Full> {
+        match self {
+            Self::SocketIo { socket, .. } => socket.emit(event.event(), event.data()).map_err(|_| Full),
+            Self::Stream { frames, .. } => frames.try_send(Frame::Event(event.clone())).map_err(|_| Full),
+        }
+    }
+
+    /// Whoever reads nothing would never take notice: after a moment the stream is cut.
+    fn close(&self, why: Closing) {
+        match self {
+            Self::SocketIo { socket, cutter, streams } => {
+                let (streams, id, cutter) = (streams.clone(), socket.id.to_string(), cutter.clone());
+                let end = move || match cutter {
+                    Some(cutter) => cutter.cancel(),
+                    None => streams.end(&id),
+                };
+                let is_told = why != Closing::TooSlow
+                    && socket.emit("error", &why.body()).is_ok()
+                    && socket.clone().disconnect().is_ok();
+                end_in_a_moment(is_told, end);
+            }
+            Self::Stream { frames, cutter } => {
+                let is_told = frames.try_send(Frame::Close(why)).is_ok();
+                let cutter = cutter.clone();
+                end_in_a_moment(is_told, move || cutter.cancel());
+            }
+        }
+    }
+}
+
+fn end_in_a_moment(is_told: bool, end: impl FnOnce() + Send + 'static) {
+    if is_told {
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            end();
+        });
+    } else {
+        end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn connection(room: usize) -> (Connection, mpsc::Receiver<Frame>) {
+        let (frames, outlet) = mpsc::channel(room);
+        let outlet_end = Outlet::Stream { frames, cutter: Cutter::new() };
+        let (person, business) = (UserId(Uuid::nil()), BusinessId(Uuid::nil()));
+        let open_until = Timestamp::from_unix_ms(i64::MAX);
+        let handed_over = Arc::new(HandedOver::default());
+        (Connection::new(person, business, SessionId(Uuid::nil()), open_until, outlet_end, handed_over), outlet)
+    }
+
+    fn event(position: Position) -> Outgoing {
+        Outgoing::durable("message:sent", position, json!({}))
+    }
+
+    /// The positions of what has gone out; 0 for what has none.
+    fn sent(outlet: &mut mpsc::Receiver<Frame>) -> Vec<Position> {
+        let mut positions = vec![];
+        while let Ok(Frame::Event(event)) = outlet.try_recv() {
+            positions.push(event.position().unwrap_or(0));
+        }
+        positions
+    }
+
+    #[test]
+    fn what_happens_while_it_is_brought_up_to_date_comes_after_what_happened_before() {
+        let (connection, mut outlet) = connection(10);
+        connection.keep();
+        assert_eq!(connection.offer(&event(7)), Offered::Fine);
+        assert!(sent(&mut outlet).is_empty());
+        connection.set_cursor(6);
+        connection.go_live().unwrap();
+        connection.offer(&event(8));
+        assert_eq!(sent(&mut outlet), [7, 0, 8]);
+    }
+
+    #[test]
+    fn nothing_goes_out_twice() {
+        let (connection, mut outlet) = connection(10);
+        connection.keep();
+        connection.offer(&event(5));
+        connection.offer(&event(6));
+        connection.set_cursor(5);
+        connection.go_live().unwrap();
+        connection.offer(&event(6));
+        assert_eq!(sent(&mut outlet), [6, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_burst_puts_it_behind_and_a_replay_goes_on_where_it_was() {
+        let (connection, mut outlet) = connection(3);
+        connection.keep();
+        connection.go_live().unwrap();
+        assert_eq!(connection.offer(&event(1)), Offered::Fine);
+        assert_eq!(connection.offer(&event(2)), Offered::Fine);
+        assert_eq!(connection.offer(&event(3)), Offered::FellBehind(2));
+        assert_eq!(connection.offer(&event(4)), Offered::Fine, "the replay sends it");
+        assert_eq!(sent(&mut outlet), [0, 1, 2]);
+        for position in 3..=4 {
+            assert_eq!(connection.replay(&event(position)).await, Replayed::Sent);
+        }
+        connection.keep();
+        connection.go_live().unwrap();
+        assert_eq!(sent(&mut outlet), [3, 4, 0]);
+    }
+
+    #[test]
+    fn more_than_can_be_kept_is_left_to_a_replay() {
+        let (connection, mut outlet) = connection(1000);
+        connection.keep();
+        for position in 1..=300 {
+            connection.offer(&event(position));
+        }
+        assert_eq!(connection.go_live(), Err(0));
+        assert!(sent(&mut outlet).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_makes_no_room_is_given_up_after_a_while() {
+        let (connection, mut outlet) = connection(1);
+        assert_eq!(connection.replay(&event(1)).await, Replayed::Sent);
+        let began = Instant::now();
+        assert_eq!(connection.replay(&event(2)).await, Replayed::Stalled);
+        assert!(began.elapsed() >= PATIENCE);
+        assert_eq!(sent(&mut outlet), [1]);
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_after_the_last_word() {
+        let (connection, mut outlet) = connection(10);
+        connection.keep();
+        connection.go_live().unwrap();
+        connection.close(Closing::LoggedOut);
+        connection.offer(&event(1));
+        connection.mention(&Outgoing::passing("user:online", "id"));
+        connection.keep();
+        connection.go_live().unwrap();
+        assert_eq!(connection.replay(&event(1)).await, Replayed::Closed);
+        assert_eq!(sent(&mut outlet), [0], "it was told once that it is up to date");
+    }
+}

@@ -1,0 +1,180 @@
+//! What clients say over a live stream, whatever its transport. Each is answered: with `success`, or the standard error.
+
+use std::sync::Arc;
+
+use commands::{Caller, Request};
+use domain::call::{Call, CallParties};
+use domain::{CallId, MessageId, UserId};
+use poem_openapi::types::ToJSON;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::Shared;
+use super::passing::{MAX_SIGNAL_BYTES, Passing, fits};
+use super::payloads::{CallSignal, SignalKind};
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::limits::Emit;
+use crate::messenger::{Message, SendMessage, call_status};
+
+/// Emits of one connection that are worked on at the same time.
+const EMITS_IN_FLIGHT: usize = 32;
+
+/// You have read a message, and all before it in its conversation
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ReadMessage {
+    message_id: String,
+}
+
+/// One of your calls
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct OneCall {
+    call_id: String,
+}
+
+/// To whom you type
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TypingTo {
+    recipient_id: String,
+}
+
+/// Signalling for the other party of a live call of yours; up to 64 KiB
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SendSignal {
+    call_id: String,
+    kind: SignalKind,
+    /// Whatever your WebRTC says
+    payload: Value,
+}
+
+/// Somebody who emits.
+pub(super) struct Client {
+    shared: Arc<Shared>,
+    caller: Caller,
+    in_flight: Semaphore,
+}
+
+impl Client {
+    pub(super) fn new(shared: Arc<Shared>, caller: Caller) -> Self {
+        Self { shared, caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) }
+    }
+
+    /// Does what a client asks for. What it is told.
+    pub(super) async fn handle(&self, event: &str, payload: Value) -> Result<Value, ApiError> {
+        let kind = match event {
+            "call:signal" => Emit::Signal,
+            "typing:start" | "typing:stop" => Emit::Typing,
+            _ => Emit::Other,
+        };
+        let (request, _in_flight) = self.accept(kind).await?;
+        let commands = &self.shared.api.commands;
+        match event {
+            "message:send" => {
+                let message = parse::<SendMessage>(payload)?.into_command(None)?;
+                let sent = commands.send_message(&request, message).await?;
+                Ok(json!({"success": true, "message": Message::from(sent.value).to_json(), "position": sent.position}))
+            }
+            "message:read" => {
+                let id = parse::<ReadMessage>(payload)?.message_id;
+                let id: MessageId = id.parse().map_err(|_| ApiError::not_found("Message"))?;
+                let read = commands.read_message(&request, id).await?;
+                Ok(json!({"success": true, "messageId": read.value.message_id, "position": read.position}))
+            }
+            "call:accept" => {
+                let done = commands.accept_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                Ok(about_call(&done))
+            }
+            "call:reject" => {
+                let done = commands.reject_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                Ok(about_call(&done))
+            }
+            "call:end" => {
+                let done = commands.end_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                Ok(about_call(&done))
+            }
+            "call:signal" => self.signal(&request, parse(payload)?).await,
+            "typing:start" => {
+                let to = self.typing_to(&request, payload).await?;
+                let from = self.caller.user_id;
+                if self.shared.typists.start(from, to) {
+                    self.shared.pass_on(&Passing::Typing { to, from });
+                }
+                Ok(json!({"success": true}))
+            }
+            "typing:stop" => {
+                let to = self.typing_to(&request, payload).await?;
+                let from = self.caller.user_id;
+                if self.shared.typists.stop(from, to) {
+                    self.shared.pass_on(&Passing::TypingStopped { to, from });
+                }
+                Ok(json!({"success": true}))
+            }
+            unknown => Err(invalid(format!("there is no event {unknown:.100}"))),
+        }
+    }
+
+    /// Counts an emit, and finds out whether the person may still be here.
+    async fn accept(&self, kind: Emit) -> Result<(Request, SemaphorePermit<'_>), ApiError> {
+        let api = &self.shared.api;
+        api.limits.count_emit(self.caller.session_id, kind)?;
+        let in_flight = self.in_flight.try_acquire().map_err(|_| {
+            ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once: wait for their acknowledgements")
+        })?;
+        let caller = api.commands.still_authentic(&self.caller).await?;
+        Ok((Request { caller, correlation_id: api.ids.next() }, in_flight))
+    }
+
+    async fn signal(&self, request: &Request, signal: SendSignal) -> Result<Value, ApiError> {
+        if !fits(&signal.payload) {
+            let reason = format!("payload: must be at most {MAX_SIGNAL_BYTES} bytes");
+            return Err(ErrorBody::new(ErrorCode::PayloadTooLarge, reason).into());
+        }
+        let id = call_id(signal.call_id)?;
+        let parties: CallParties = self.shared.api.commands.live_call(request, id).await?;
+        let to = parties.other(request.caller.user_id);
+        let signal = CallSignal { call_id: id.to_string(), kind: signal.kind, payload: signal.payload };
+        self.shared.pass_on(&Passing::Signal { to, signal });
+        Ok(json!({"success": true}))
+    }
+
+    async fn typing_to(&self, request: &Request, payload: Value) -> Result<UserId, ApiError> {
+        let to = parse::<TypingTo>(payload)?.recipient_id;
+        let to: UserId = to.parse().map_err(|_| ApiError::not_found("Recipient"))?;
+        if to == request.caller.user_id {
+            return Err(ApiError::invalid("recipientId", "must be somebody else"));
+        }
+        self.shared.api.commands.reachable(request, to).await?;
+        Ok(to)
+    }
+}
+
+fn call_id(id: String) -> Result<CallId, ApiError> {
+    id.parse().map_err(|_| ApiError::not_found("Call"))
+}
+
+fn about_call(done: &commands::Done<Call>) -> Value {
+    let id = done.value.started().map(|call| call.parties.call_id);
+    json!({"success": true, "callId": id, "status": call_status(&done.value), "position": done.position})
+}
+
+/// The payload of an emit: an object, whose fields are named when they are wrong.
+fn parse<T: DeserializeOwned>(payload: Value) -> Result<T, ApiError> {
+    if !payload.is_object() {
+        return Err(invalid("the payload must be an object".to_owned()));
+    }
+    serde_path_to_error::deserialize(payload).map_err(|error| {
+        let field = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        invalid(if matches!(field.as_str(), "." | "?") { reason } else { format!("{field}: {reason}") })
+    })
+}
+
+fn invalid(reason: String) -> ApiError {
+    ErrorBody::new(ErrorCode::ValidationError, reason.chars().take(300).collect::<String>()).into()
+}

@@ -1,0 +1,95 @@
+//! Server-sent events: `GET /api/messenger/events`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use poem::http::header;
+use poem::{Body, Response};
+use tokio::sync::mpsc;
+use tokio::time::Interval;
+use tokio_util::sync::DropGuard;
+
+use super::connection::{Connection, Frame, Outlet};
+use super::opening::Opening;
+use super::{STREAM_FRAMES, Shared};
+
+/// How often the client hears that the stream is alive. How far the feed is, it hears as an event.
+const COMMENT: Duration = Duration::from_secs(15);
+
+/// Opens a stream of events.
+pub(super) async fn open(shared: &Arc<Shared>, opening: Opening) -> Response {
+    let (frames, to_write) = mpsc::channel(STREAM_FRAMES);
+    let cutter = shared.streams.cutter();
+    let outlet = Outlet::Stream { frames, cutter: cutter.clone() };
+    let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
+    let mut comments = tokio::time::interval(COMMENT);
+    comments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let writing = Writing {
+        to_write,
+        comments,
+        is_over: false,
+        _listed: Listed { shared: shared.clone(), connection: connection.clone() },
+        _cut_with_it: cutter.clone().drop_guard(),
+    };
+    shared.welcome(connection, opening.since).await;
+    let body = stream::unfold(writing, move |mut writing| {
+        let cutter = cutter.clone();
+        async move {
+            let chunk = tokio::select! {
+                chunk = writing.next() => chunk?,
+                () = cutter.cancelled() => return None,
+            };
+            Some((Ok::<_, std::io::Error>(chunk), writing))
+        }
+    });
+    Response::builder()
+        .content_type("text/event-stream")
+        .header(header::CACHE_CONTROL, "no-store")
+        // Proxies that collect what they pass on would keep events back.
+        .header("x-accel-buffering", "no")
+        .body(Body::from_bytes_stream(body))
+}
+
+struct Writing {
+    to_write: mpsc::Receiver<Frame>,
+    comments: Interval,
+    is_over: bool,
+    _listed: Listed,
+    _cut_with_it: DropGuard,
+}
+
+impl Writing {
+    /// The next piece of the stream; none when it is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        let text = tokio::select! {
+            frame = self.to_write.recv() => match frame? {
+                Frame::Event(event) => event.server_sent(),
+                Frame::Close(why) => {
+                    self.is_over = true;
+                    let body = serde_json::to_string(&why.body()).unwrap_or_default();
+                    format!("event: error\ndata: {body}\n\n")
+                }
+            },
+            // The first comes at once: the client learns that the stream is open.
+            _ = self.comments.tick() => ":\n\n".to_owned(),
+        };
+        Some(text.into())
+    }
+}
+
+/// Strikes the connection off once nobody reads the stream.
+struct Listed {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.connections.remove(&self.connection);
+    }
+}

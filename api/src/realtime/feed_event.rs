@@ -1,0 +1,104 @@
+//! What an event of the log is to people: whom it concerns, and what each of them gets of it. The same for those who are connected
+//! and for those who were away.
+
+use domain::call::{Call, CallEvent, CallParties};
+use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
+use domain::message::{Message, MessageEvent, MessageSent};
+use domain::reading::{MessagesRead, Reading, ReadingEvent};
+use domain::{Decider, DomainEvent, UserId};
+use event_store::{Position, RecordedEvent, codec};
+
+use super::outgoing::Outgoing;
+use super::payloads::{CallIncoming, CallProgress, MessageDelivered, MessagePayload, MessageRead, MessageReceived};
+use commands::{Commands, Error};
+
+/// A fact that people are told of. Which people, the projection `feed` has to know too.
+pub(super) enum FeedEvent {
+    Message(Box<MessageSent>),
+    Read(MessagesRead),
+    Delivered(MessagesDelivered),
+    Call(Box<CallEvent>),
+}
+
+impl FeedEvent {
+    /// What people are told of an event; none when they are told nothing.
+    pub(super) fn of(event: &RecordedEvent) -> Result<Option<Self>, codec::DecodeError> {
+        Ok(match event.stream.category() {
+            Message::CATEGORY => read(event)?.map(|MessageEvent::Sent(sent)| Self::Message(Box::new(sent))),
+            Reading::CATEGORY => read(event)?.map(|ReadingEvent::Read(read)| Self::Read(read)),
+            DeliveryCursors::CATEGORY => read(event)?.map(|DeliveryEvent::Delivered(event)| Self::Delivered(event)),
+            Call::CATEGORY => read(event)?.map(|event: CallEvent| Self::Call(Box::new(event))),
+            _ => None,
+        })
+    }
+
+    /// Whom it concerns.
+    pub(super) fn people(&self) -> Vec<UserId> {
+        match self {
+            // The recipient first: they have been waiting.
+            Self::Message(sent) => vec![sent.recipient_id, sent.sender_id],
+            Self::Read(read) => vec![read.sender_id],
+            Self::Delivered(delivered) => {
+                let mut senders: Vec<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
+                senders.sort_unstable();
+                senders.dedup();
+                senders
+            }
+            Self::Call(event) => {
+                let CallParties { caller_id, receiver_id, .. } = *event.parties();
+                vec![receiver_id, caller_id]
+            }
+        }
+    }
+
+    /// What one of them gets: one event a position at most, or a connection that breaks between two would lose one.
+    pub(super) async fn for_person(
+        &self,
+        person: UserId,
+        position: Position,
+        commands: &Commands,
+    ) -> Result<Option<Outgoing>, Error> {
+        Ok(match self {
+            Self::Message(sent) if sent.recipient_id == person => {
+                // As it is now, not as it was: names change.
+                let sender = commands.account(sent.sender_id).await?;
+                let message = Delivered {
+                    conversation_id: sent.conversation_id,
+                    sender_id: sent.sender_id,
+                    message_id: sent.message_id,
+                    message_position: position,
+                };
+                let received = MessageReceived::of(sent, sender.as_ref(), position);
+                Some(Outgoing::message("message:received", message, received))
+            }
+            Self::Message(sent) => {
+                Some(Outgoing::durable("message:sent", position, MessagePayload::of(sent, position)))
+            }
+            Self::Read(read) => Some(Outgoing::durable("message:read", position, MessageRead::of(read, position))),
+            Self::Delivered(event) => {
+                // Two people have one conversation.
+                let own = event.up_to.iter().find(|message| message.sender_id == person);
+                own.map(|message| {
+                    let delivered = MessageDelivered::of(event, message, position);
+                    Outgoing::durable("message:delivered", position, delivered)
+                })
+            }
+            Self::Call(event) => match (&**event, CallProgress::of(event, position)) {
+                (_, Some((name, progress))) => Some(Outgoing::durable(name, position, progress)),
+                // Somebody who comes back later is called only if it still rings.
+                (CallEvent::Started(call), None)
+                    if call.parties.receiver_id == person && commands.is_ringing(call.parties.call_id).await? =>
+                {
+                    let caller = commands.account(call.parties.caller_id).await?;
+                    let incoming = CallIncoming::of(call, caller.as_ref(), position);
+                    Some(Outgoing::durable("call:incoming", position, incoming))
+                }
+                (_, None) => None,
+            },
+        })
+    }
+}
+
+pub(super) fn read<E: DomainEvent>(event: &RecordedEvent) -> Result<Option<E>, codec::DecodeError> {
+    codec::decode(event, |event_type, json| E::deserialize(event_type, json))
+}

@@ -1,0 +1,104 @@
+//! Opening the streams that are ours: who may, and from where on.
+
+use std::sync::Arc;
+
+use commands::{Caller, Claims};
+use domain::Timestamp;
+use domain::session::Audience;
+use event_store::Position;
+use poem::http::{HeaderMap, Uri, header};
+use poem::{Endpoint, Request, Response, Result};
+
+use super::upgrade::{accept_upgrade, wants_websocket};
+use super::{Shared, event_stream, websocket};
+use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
+
+/// Who opens a stream, and from where on.
+pub(super) struct Opening {
+    pub(super) caller: Caller,
+    /// Until when it may stay open.
+    pub(super) open_until: Timestamp,
+    /// The place in the feed up to which the client has got everything; without one, it gets what happens from now on.
+    pub(super) since: Option<Position>,
+}
+
+impl Opening {
+    /// Reads `?since=`, `?ticket=` and the headers that mean the same.
+    async fn of(shared: &Shared, request: &Request) -> Result<Self, ApiError> {
+        if shared.streams.is_closing() {
+            return Err(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping").into());
+        }
+        let uri = request.original_uri();
+        for (name, _) in parameters(uri) {
+            if !matches!(name, "since" | "ticket") {
+                return Err(ApiError::invalid("query", "there are since and ticket only"));
+            }
+        }
+        let (caller, open_until) = authenticate(shared, request.headers(), uri).await?;
+        shared.api.limits.count_request(caller.session_id)?;
+        // A browser that reconnects by itself repeats the address, and says in the header how far it has come since.
+        let since = match request.headers().get("last-event-id") {
+            Some(id) => Some(("Last-Event-ID", id.to_str().unwrap_or("?"))),
+            None => parameter(uri, "since").map(|since| ("since", since)),
+        };
+        let since = since
+            .map(|(name, text)| text.parse().map_err(|_| ApiError::invalid(name, "must be a position in the feed")));
+        Ok(Self { caller, open_until, since: since.transpose()? })
+    }
+}
+
+async fn authenticate(shared: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<(Caller, Timestamp), ApiError> {
+    let refused = || ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token");
+    if let Some(ticket) = parameter(uri, "ticket") {
+        let holder = shared.api.tickets.redeem(ticket, shared.api.clock.now()).await?.ok_or_else(refused)?;
+        let claims = Claims { user_id: holder.user_id, session_id: holder.session_id, audience: Audience::Messenger };
+        return Ok((shared.api.commands.authenticate(claims).await?, holder.open_until));
+    }
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = bearer.and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(refused().into());
+    }
+    shared.api.authenticate(token.trim(), Audience::Messenger).await
+}
+
+fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    parameters(uri).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Serves `/api/messenger/events`.
+pub(crate) struct EventStreamEndpoint(pub(super) Arc<Shared>);
+
+impl Endpoint for EventStreamEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let opening = Opening::of(&self.0, &request).await?;
+        Ok(event_stream::open(&self.0, opening).await)
+    }
+}
+
+/// Serves `/api/messenger/events/ws`.
+pub(crate) struct WebSocketEndpoint(pub(super) Arc<Shared>);
+
+impl Endpoint for WebSocketEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let Some(key) = wants_websocket(request.headers()) else {
+            return Ok(respond(ErrorBody::new(ErrorCode::ValidationError, "This is for WebSocket only")));
+        };
+        let opening = Opening::of(&self.0, &request).await?;
+        let shared = self.0.clone();
+        let cutter = shared.streams.cutter();
+        accept_upgrade(&request, &key, move |stream| async move {
+            let stream = shared.streams.cuttable(stream, cutter.clone(), None);
+            websocket::serve(shared, opening, stream, cutter).await;
+        })
+    }
+}

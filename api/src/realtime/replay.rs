@@ -1,0 +1,150 @@
+//! Brings a connection up to date: from where its client was, page by page out of the feed, to where it joins what is live.
+//!
+//! It joins like this. What is live is kept from some position on; what came before that is read from the feed, once the feed has
+//! come that far; then what is kept goes out, and the connection is live. Whatever is in both goes out once, since a connection
+//! knows how far it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::Error;
+use domain::UserId;
+use event_store::Position;
+use projections::QueryError;
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::connection::{Closing, Connection, Replayed};
+use super::feed_event::FeedEvent;
+use super::outgoing::Outgoing;
+use super::payloads::{FeedPosition, UsersOnline};
+
+/// Events that are read at once.
+const PAGE_EVENTS: u32 = 100;
+/// Pages that a node reads at the same time: a storm of clients that come back leaves those who send their share.
+const READERS: usize = 4;
+/// How long to wait for the feed to come as far as what is live.
+const FEED_PATIENCE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads the feed on behalf of those who were away.
+pub(super) struct Replays {
+    readers: Semaphore,
+}
+
+/// Some of what somebody has missed.
+pub(super) struct Missed {
+    pub(super) events: Vec<Outgoing>,
+    /// The place after them.
+    pub(super) position: Position,
+    /// Whether that is all there is, as far as the feed has come.
+    pub(super) is_all: bool,
+    /// Whether it is not known what they have missed: the feed doesn't reach back that far, or never got where they say they are.
+    pub(super) is_reset: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplayError {
+    #[error(transparent)]
+    Feed(#[from] QueryError),
+    #[error(transparent)]
+    Store(#[from] event_store::StoreError),
+    #[error(transparent)]
+    Commands(#[from] Error),
+}
+
+impl Replays {
+    pub(super) fn new() -> Self {
+        Self { readers: Semaphore::new(READERS) }
+    }
+
+    /// What somebody has missed since a position, at most `limit` events of the log.
+    pub(super) async fn missed(
+        &self,
+        shared: &Shared,
+        person: UserId,
+        since: Position,
+        limit: u32,
+    ) -> Result<Missed, ReplayError> {
+        let _reader = self.readers.acquire().await;
+        let api = &shared.api;
+        let page = api.feed.0.after(person, since, limit).await?;
+        // A place that the log has never got to is one of another log.
+        let is_unknown = since > page.head && since > api.store.head().await?;
+        if since < page.horizon || is_unknown {
+            return Ok(Missed { events: vec![], position: page.head, is_all: true, is_reset: true });
+        }
+        let recorded = api.store.read_at(&page.positions).await?;
+        let mut events = Vec::with_capacity(recorded.len());
+        for event in &recorded {
+            // What can't be read is parked by the feed, and so isn't in it.
+            if let Ok(Some(fact)) = FeedEvent::of(event) {
+                events.extend(fact.for_person(person, event.position, &api.commands).await?);
+            }
+        }
+        let is_all = recorded.len() == page.positions.len() && page.positions.len() < limit as usize;
+        let last = recorded.last().map_or(since, |event| event.position);
+        let position = if is_all { page.head.max(since) } else { last };
+        Ok(Missed { events, position, is_all, is_reset: false })
+    }
+}
+
+/// Brings a connection up to date, from a position on. Ends when it is, or when it is closed.
+pub(super) async fn bring_up_to_date(shared: Arc<Shared>, connection: Arc<Connection>, since: Position) {
+    connection.set_cursor(since);
+    match catch_up(&shared, &connection, since).await {
+        Replayed::Sent | Replayed::Closed => {}
+        Replayed::Stalled => shared.connections.close(&connection, Closing::TooSlow),
+    }
+}
+
+async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position) -> Replayed {
+    // Up to where what is live isn't kept; unknown as long as nothing is.
+    let mut kept_from = None;
+    loop {
+        let missed = match shared.replays.missed(shared, connection.person, since, PAGE_EVENTS).await {
+            Ok(missed) => missed,
+            Err(error) => {
+                tracing::warn!(%error, "somebody waits for the feed");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+        };
+        let place = FeedPosition { position: missed.position };
+        let reset = missed.is_reset.then(|| Outgoing::passing("feed:reset", place));
+        for event in missed.events.iter().chain(&reset) {
+            match connection.replay(event).await {
+                Replayed::Sent => {}
+                stopped => return stopped,
+            }
+        }
+        since = missed.position;
+        connection.set_cursor(since);
+        if !missed.is_all {
+            continue;
+        }
+        let from = *kept_from.get_or_insert_with(|| shared.connections.keep_for(connection));
+        if since < from {
+            // Late is better than never: it is read again in any case.
+            let _ = shared.api.feed.1.reached(from, FEED_PATIENCE).await;
+            continue;
+        }
+        if go_live(shared, connection).is_ok() {
+            return Replayed::Sent;
+        }
+        // More has happened meanwhile than is kept, or there is no room for it.
+        kept_from = None;
+        match connection.replay(&Outgoing::passing("feed:heartbeat", place)).await {
+            Replayed::Sent => {}
+            stopped => return stopped,
+        }
+    }
+}
+
+/// Makes a connection live, and says who is online: what it was told of that before may have been left out.
+pub(super) fn go_live(shared: &Shared, connection: &Connection) -> Result<(), Position> {
+    connection.go_live()?;
+    let users = shared.presence.online(connection.business_id).iter().map(ToString::to_string).collect();
+    connection.mention(&Outgoing::passing("users:online", UsersOnline { users }));
+    Ok(())
+}

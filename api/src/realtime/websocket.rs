@@ -1,0 +1,153 @@
+//! The plain WebSocket: `GET /api/messenger/events/ws`. Frames of JSON text, `{position, type, data}`; clients say
+//! `{id, emit, data}` and are answered with `{id, ack}`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::SplitSink;
+use futures_util::{SinkExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use super::connection::{Closing, Frame, Outlet};
+use super::emits::Client;
+use super::opening::Opening;
+use super::stream::Cutter;
+use super::{MAX_MESSAGE_BYTES, STREAM_FRAMES, Shared};
+use crate::error::{ErrorBody, ErrorCode};
+
+/// How often a client is asked whether it is there.
+const PING: Duration = Duration::from_secs(25);
+/// How long a client may say nothing at all.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Answers that may wait to be written.
+const ANSWERS: usize = 64;
+
+/// The smallest buffers: the default ones are 128 KiB a connection, filled with zeroes.
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(512)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+}
+
+/// What a client says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Emit {
+    /// Names it in the answer; without one there is none, unless something is wrong.
+    id: Option<Value>,
+    emit: String,
+    #[serde(default)]
+    data: Value,
+}
+
+/// What it is answered.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
+    ack: Value,
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn serve<S>(shared: Arc<Shared>, opening: Opening, stream: S, cutter: Cutter)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (sink, mut heard) = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await.split();
+    let (frames, mut to_write) = mpsc::channel(STREAM_FRAMES);
+    let connection = shared.admit(opening.caller, opening.open_until, opening.since, Outlet::Stream { frames, cutter });
+    shared.welcome(connection.clone(), opening.since).await;
+    let client = Arc::new(Client::new(shared.clone(), opening.caller));
+    let (answer, mut answers) = mpsc::channel(ANSWERS);
+    let mut ping = tokio::time::interval(PING);
+    let mut last_heard = Instant::now();
+    let mut writer = Writer(sink);
+    loop {
+        let written = tokio::select! {
+            Some(frame) = to_write.recv() => match frame {
+                Frame::Event(event) => writer.text(event.frame()).await,
+                Frame::Close(why) => {
+                    writer.close(why).await;
+                    break;
+                }
+            },
+            Some(answer) = answers.recv() => writer.text(answer).await,
+            message = heard.next() => {
+                last_heard = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => {
+                        listen(&client, &answer, text);
+                        Ok(())
+                    }
+                    Some(Ok(Message::Binary(_))) => writer.text(malformed("frames must be text")).await,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                }
+            }
+            _ = ping.tick() => {
+                if last_heard.elapsed() > SILENCE {
+                    break;
+                }
+                writer.0.send(Message::Ping(vec![].into())).await
+            }
+        };
+        if written.is_err() {
+            break;
+        }
+    }
+    shared.connections.remove(&connection);
+}
+
+/// Works on what a client says, and has it answered.
+fn listen(client: &Arc<Client>, answer: &mpsc::Sender<String>, text: Utf8Bytes) {
+    // There is as much room for answers as may be worked on; a client that doesn't take them isn't worked for.
+    let Ok(place) = answer.clone().try_reserve_owned() else { return };
+    let client = client.clone();
+    tokio::spawn(async move {
+        let Emit { id, emit, data } = match serde_json::from_str(&text) {
+            Ok(emit) => emit,
+            Err(error) => {
+                place.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
+                return;
+            }
+        };
+        let ack = match client.handle(&emit, data).await {
+            Ok(success) if id.is_some() => success,
+            Ok(_) => return,
+            Err(error) => serde_json::to_value(error.body()).unwrap_or_default(),
+        };
+        place.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
+    });
+}
+
+fn malformed(reason: &str) -> String {
+    let ack = ErrorBody::new(ErrorCode::ValidationError, reason);
+    let ack = serde_json::to_value(ack).unwrap_or_default();
+    serde_json::to_string(&Answer { id: None, ack }).unwrap_or_default()
+}
+
+struct Writer<S>(SplitSink<WebSocketStream<S>, Message>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
+    async fn text(&mut self, text: String) -> Result<(), Error> {
+        self.0.send(Message::text(text)).await
+    }
+
+    /// The codes of applications begin at 4000; these end like the HTTP statuses.
+    async fn close(&mut self, why: Closing) {
+        let body = why.body();
+        let code = CloseCode::from(4000 + body.status_code);
+        let frame = CloseFrame { code, reason: body.error.into() };
+        let _ = self.0.send(Message::Close(Some(frame))).await;
+    }
+}
