@@ -11,7 +11,7 @@ use projections::{NotThereYet, QueryError};
 use crate::realtime::ReplayError;
 
 /// What went wrong, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, schemars::JsonSchema, serde::Serialize)]
 #[oai(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum ErrorCode {
@@ -76,7 +76,7 @@ impl ErrorCode {
 }
 
 /// The standard error.
-#[derive(Clone, Debug, PartialEq, Eq, Object, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, schemars::JsonSchema, serde::Serialize)]
 #[oai(rename = "Error", rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorBody {

@@ -5,6 +5,7 @@
 //! contract's JSON. Rules are not theirs.
 
 mod admin;
+mod asyncapi;
 mod auth;
 mod bodies;
 mod error;

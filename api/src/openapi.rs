@@ -7,6 +7,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, T
 use serde_json::{Value, json};
 
 use crate::admin::{AdminLoginApi, BusinessesApi, UsersApi};
+use crate::asyncapi;
 use crate::error::{ErrorBody, ErrorCode};
 use crate::messenger::{CallsApi, ConversationsApi, EventsApi, MessagesApi, MessengerLoginApi, PeopleApi};
 
@@ -87,6 +88,8 @@ pub(crate) fn routes() -> Route {
     Route::new()
         .at("/openapi.json", get(fixed("application/json; charset=utf-8", document)))
         .at("/docs", get(fixed("text/html; charset=utf-8", explorer)))
+        .at("/asyncapi.json", get(fixed("application/json; charset=utf-8", asyncapi::document())))
+        .at("/docs/events", get(fixed("text/html; charset=utf-8", asyncapi::PAGE.to_owned())))
         .nest("/", service)
 }
 

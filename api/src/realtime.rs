@@ -6,14 +6,14 @@
 mod connection;
 mod connections;
 mod deliver;
-mod emits;
+pub(crate) mod emits;
 mod event_stream;
 mod feed_event;
 mod handed_over;
 mod opening;
 mod outgoing;
 mod passing;
-mod payloads;
+pub(crate) mod payloads;
 mod replay;
 mod socket_io;
 mod socket_io_endpoint;

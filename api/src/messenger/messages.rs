@@ -10,6 +10,7 @@ use poem_openapi::param::{Header, Path};
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 use projections::messaging::MessageRow;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::Api;
@@ -22,9 +23,10 @@ use crate::openapi::Tag;
 pub(crate) struct MessagesApi;
 
 /// What a message is
-#[derive(Clone, Copy, Enum, Deserialize)]
+#[derive(Clone, Copy, Enum, Deserialize, JsonSchema)]
 #[oai(rename_all = "lowercase")]
-#[serde(try_from = "String")]
+#[serde(try_from = "String", rename_all = "lowercase")]
+#[schemars(!try_from)]
 enum MessageType {
     Text,
     Image,
@@ -62,7 +64,7 @@ impl From<MessageType> for MessageKind {
 }
 
 /// A message to be sent
-#[derive(Object, Deserialize)]
+#[derive(Object, Deserialize, JsonSchema)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SendMessage {
