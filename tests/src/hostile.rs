@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Person, World, anonymous};
+use crate::support::{DEADLINE, Person, PlainSocket, World, anonymous};
 
 /// More messages than fit into all the buffers on the way.
 const MANY: usize = 450;
@@ -41,9 +41,43 @@ async fn flood(from: &Person, to: &Person, count: usize) {
     futures_util::stream::iter(sends).buffered(1).count().await;
 }
 
+/// The numbers of the messages that arrive, until nothing more does.
+async fn numbers_received(socket: &mut WebSocketStream<TcpStream>, enough: usize) -> Vec<usize> {
+    let mut numbers = vec![];
+    while numbers.len() < enough
+        && let Ok(Some(Ok(message))) = tokio::time::timeout(DEADLINE, socket.next()).await
+    {
+        let text = message.to_text().unwrap();
+        if text == "2" {
+            socket.send(Message::text("3")).await.unwrap();
+        }
+        let Some(event) = text.strip_prefix("42") else { continue };
+        let event: Value = serde_json::from_str(event).unwrap();
+        if event[0] == "message:received" {
+            numbers.push(event[1]["content"].as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap());
+        }
+    }
+    numbers
+}
+
+async fn figures(world: &World) -> String {
+    let figures = anonymous(&world.server.url, Method::GET, "/metrics", None).await.expect(200).body;
+    figures.as_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
+async fn a_burst_that_fits_nowhere_falls_behind_and_arrives_whole() {
     let (world, alice, bob) = World::with_alice_and_bob().await;
+    let mut slow = connect_with_little_room(&bob).await;
+    flood(&alice, &bob, MANY).await;
+    assert!(figures(&world).await.contains("switchboard_connections_fell_behind_total 1"));
+    assert_eq!(numbers_received(&mut slow, MANY).await, (0..MANY).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_nothing_in_is_cut_after_a_while_and_resumes_and_others_do_not_notice() {
+    let (world, alice, bob) = World::with_alice_and_bob().await;
+    let since = bob.feed_position().await;
     let mut stuck = connect_with_little_room(&bob).await;
     let mut healthy = connect_with_little_room(&alice).await;
     let reading = tokio::spawn(async move {
@@ -58,17 +92,19 @@ async fn who_reads_too_slowly_is_cut_off_and_never_gets_a_stream_with_a_hole() {
     });
     flood(&alice, &bob, MANY).await;
     tokio::time::timeout(DEADLINE, reading).await.expect("others get everything meanwhile").unwrap();
-    let mut last = None;
-    while let Ok(Some(Ok(message))) = tokio::time::timeout(DEADLINE, stuck.next()).await {
-        let Some(event) = message.to_text().ok().and_then(|text| text.strip_prefix("42")) else { continue };
-        let event: Value = serde_json::from_str(event).unwrap();
-        let number: usize = event[1]["content"].as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap();
-        assert_eq!(number, last.map_or(0, |last| last + 1), "nothing is left out");
-        last = Some(number);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !figures(&world).await.contains("switchboard_connections_stalled_total 1") {
+        assert!(tokio::time::Instant::now() < deadline, "it is given up");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(last.unwrap() < MANY - 1, "the connection has ended before everything was sent");
-    let figures = anonymous(&world.server.url, Method::GET, "/metrics", None).await.expect(200).body;
-    assert!(figures.as_str().unwrap().contains("switchboard_connections_cut_total 1"), "{figures}");
+    let before = numbers_received(&mut stuck, MANY).await;
+    assert!(before.len() < MANY, "the connection has ended before everything was sent");
+    assert_eq!(before, (0..before.len()).collect::<Vec<_>>(), "nothing is left out");
+    let mut resumed = PlainSocket::connect(&bob, Some(since)).await;
+    for n in 0..MANY {
+        let content = resumed.expect("message:received").await.data["content"].as_str().unwrap().to_owned();
+        assert!(content.starts_with(&format!("{n} ")));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,16 +151,24 @@ impl Poller {
 }
 
 #[tokio::test]
-async fn who_polls_too_seldom_begins_anew_and_never_gets_a_stream_with_a_hole() {
+async fn who_polls_seldom_gets_everything_in_order_all_the_same() {
     let (_world, alice, bob) = World::with_alice_and_bob().await;
     let poller = Poller::connect(&bob).await;
-    for n in 0..300 {
+    for n in 0..600 {
         alice.send_text(&bob, &n.to_string()).await.expect(201);
     }
-    assert!(poller.poll().await.is_none(), "the connection is over");
-    let anew = Poller::connect(&bob).await;
-    alice.send_text(&bob, "welcome back").await.expect(201);
-    while !anew.poll().await.unwrap().contains("welcome back") {}
+    let mut received: Vec<String> = vec![];
+    while received.len() < 600 {
+        let packets = poller.poll().await.expect("more");
+        for packet in packets.split('\u{1e}') {
+            let Some(event) = packet.strip_prefix("42") else { continue };
+            let event: Value = serde_json::from_str(event).unwrap();
+            if event[0] == "message:received" {
+                received.push(event[1]["content"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(received, (0..600).map(|n: u32| n.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -5,18 +5,26 @@
 
 mod support;
 
+mod asyncapi;
+mod calls;
 mod conformance;
 mod contract;
 mod durability;
+mod feed;
 mod hostile;
+mod lifetime;
 mod limits;
 mod managed_postgres;
 mod operations;
 mod people;
+mod presence;
 mod projections;
 mod readme;
+mod receipts;
 mod retries;
+mod seed;
 mod sessions;
 mod socket_io;
 mod tenants;
+mod typing;
 mod wrong_input;

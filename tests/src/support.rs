@@ -5,12 +5,14 @@ mod people;
 mod requirements;
 mod server;
 mod socket;
+mod streams;
 
 pub(crate) use database::Database;
 pub(crate) use people::{Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error};
-pub(crate) use requirements::{Requirement, is_installed};
+pub(crate) use requirements::{JS_DIR, Requirement, is_installed};
 pub(crate) use server::{ADMIN, Server, Settings, command};
 pub(crate) use socket::{Socket, Transports};
+pub(crate) use streams::{Event, EventStream, PlainSocket};
 
 use std::time::Duration;
 

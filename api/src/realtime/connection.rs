@@ -24,6 +24,8 @@ const KEPT: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait, at first and at most, before looking again whether a client has made room.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// How long it may take from listing a connection until its client is told of it.
+const CONNECTING: Duration = Duration::from_secs(15);
 /// How long a client that is shut out has to take notice of it before its stream is cut.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -36,6 +38,7 @@ pub(super) struct Connection {
     pub(super) open_until: Timestamp,
     outlet: Outlet,
     handed_over: Arc<HandedOver>,
+    listed_at: Instant,
     progress: Mutex<Progress>,
 }
 
@@ -147,7 +150,7 @@ impl Connection {
         handed_over: Arc<HandedOver>,
     ) -> Self {
         let progress = Mutex::new(Progress { phase: Phase::Behind, cursor: 0 });
-        Self { person, business_id, session_id, open_until, outlet, handed_over, progress }
+        Self { person, business_id, session_id, open_until, outlet, handed_over, listed_at: Instant::now(), progress }
     }
 
     /// Keeps what is live from now on, on top of everything up to a position.
@@ -238,6 +241,16 @@ impl Connection {
     /// Whether events go out as they come.
     pub(super) fn is_live(&self) -> bool {
         matches!(self.progress().phase, Phase::Live)
+    }
+
+    /// Whether the client has gone without anybody having noticed. One who connects and breaks off in the same moment may be
+    /// gone before the library begins to tell.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let is_connected = match &self.outlet {
+            Outlet::SocketIo { socket, .. } => socket.connected(),
+            Outlet::Stream { frames, .. } => !frames.is_closed(),
+        };
+        !is_connected && self.listed_at.elapsed() > CONNECTING
     }
 
     /// Nothing goes out from now on.

@@ -58,8 +58,13 @@ fn beat(shared: &Shared, turn: usize) {
     let began = Instant::now();
     shared.connections.close_expired(shared.api.clock.now());
     let heartbeat = Outgoing::passing("feed:heartbeat", FeedPosition { position: shared.connections.position() });
-    let live = shared.connections.all().into_iter().skip(turn).step_by(TURNS as usize);
-    live.filter(|connection| connection.is_live()).for_each(|connection| connection.mention(&heartbeat));
+    for connection in shared.connections.all().iter().skip(turn).step_by(TURNS as usize) {
+        if connection.is_abandoned() {
+            shared.connections.remove(connection);
+        } else if connection.is_live() {
+            connection.mention(&heartbeat);
+        }
+    }
     metrics::histogram!("switchboard_heartbeat_seconds").record(began.elapsed());
 }
 

@@ -104,7 +104,10 @@ fn admit(
         reply.send(&socket, outcome);
     });
     let (leaving, left) = (shared.clone(), connection.clone());
-    socket.on_disconnect(async move || leaving.connections.remove(&left));
+    socket.on_disconnect(async move |socket: SocketRef| {
+        socket.extensions.remove::<Admitted>();
+        leaving.connections.remove(&left);
+    });
     connection
 }
 

@@ -4,7 +4,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::server::ADMIN;
-use super::{Database, Server};
+use super::{DEADLINE, Database, Server, Settings};
 
 /// A database, a server on it, and its super admin.
 pub(crate) struct World {
@@ -105,6 +105,22 @@ impl World {
         count
     }
 
+    /// A world whose server has these settings besides.
+    pub(crate) async fn with(env: Vec<(&'static str, String)>) -> Self {
+        let database = Database::create().await;
+        let server = Server::start_with(&database, Settings { env, ..Settings::default() }).await;
+        Self::around(database, server).await
+    }
+
+    /// Waits until there are so many events of a type.
+    pub(crate) async fn wait_for_events(&self, event_type: &str, count: i64) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while self.events(event_type).await < count {
+            assert!(tokio::time::Instant::now() < deadline, "{} of {event_type}", self.events(event_type).await);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// Ends the server as a power cut would, and starts another one.
     pub(crate) async fn kill_and_restart(self) -> Self {
         self.server.kill();
@@ -154,6 +170,18 @@ impl Person {
     /// Sends a text. The answer, whatever it is.
     pub(crate) async fn send_text(&self, to: &Self, content: &str) -> Answer {
         self.post("/api/messenger/messages", json!({"recipientId": to.id, "content": content, "type": "text"})).await
+    }
+
+    /// Calls somebody. The id of the call.
+    pub(crate) async fn call(&self, to: &Self) -> String {
+        let body = json!({"recipientId": to.id, "callType": "video", "roomId": "room_123"});
+        let call = self.post("/api/messenger/calls", body).await.expect(201);
+        call.body["call"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The place in the feed where it is now.
+    pub(crate) async fn feed_position(&self) -> u64 {
+        self.get("/api/messenger/events/since").await.expect(200).body["position"].as_u64().unwrap()
     }
 
     pub(crate) async fn request(

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 pub(crate) enum Requirement {
     /// The official Socket.IO client, and Node to run it.
     SocketIoClient,
+    /// The official parser of AsyncAPI documents, and Node to run it.
+    AsyncApiParser,
     /// The command `curl`.
     Curl,
 }
@@ -17,6 +19,7 @@ impl Requirement {
     fn is_there(self) -> bool {
         match self {
             Self::SocketIoClient => runs("node") && Path::new(JS_DIR).join("node_modules/socket.io-client").is_dir(),
+            Self::AsyncApiParser => runs("node") && Path::new(JS_DIR).join("node_modules/@asyncapi/parser").is_dir(),
             Self::Curl => runs("curl"),
         }
     }
@@ -25,6 +28,10 @@ impl Requirement {
         match self {
             Self::SocketIoClient => {
                 "the official Socket.IO client: install Node.js 20 (Debian: apt install nodejs npm), then run \
+                 `npm ci --prefix tests/js`"
+            }
+            Self::AsyncApiParser => {
+                "the official AsyncAPI parser: install Node.js 20 (Debian: apt install nodejs npm), then run \
                  `npm ci --prefix tests/js`"
             }
             Self::Curl => "curl (Debian: apt install curl)",
