@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{AllowedOrigins, Api, IceServers, Limits, PatientAcceptor, Realtime, Tokens, Turn};
-use cluster::{Bus, NodeId, Presence, Tickets};
+use cluster::{Bus, BusError, NodeId, Presence, Tickets};
 use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids, LostCalls};
 use domain::{EmailAddress, Password};
 use event_store::postgres::PostgresStore;
@@ -60,6 +60,8 @@ pub(crate) enum ServeError {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("SWITCHBOARD_BUS can't be used")]
+    Bus(#[from] BusError),
     #[error("the first super admin can't be made: SWITCHBOARD_ADMIN_{0}")]
     Admin(String),
     #[error("the first accounts can't be made")]
@@ -121,6 +123,7 @@ async fn serve_on(
     let ids: Arc<dyn Ids> = Arc::new(System);
     let people_queries = PeopleQueries::new(pool.clone());
     let calls_queries = CallQueries::new(pool.clone());
+    let installation = keys.keyed_hash.installation();
     let commands = Arc::new(Commands::new(Foundations {
         store: store.clone(),
         lookups: Arc::new(ReadModelLookups { people: people_queries.clone(), calls: calls_queries.clone() }),
@@ -144,8 +147,15 @@ async fn serve_on(
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
-    let (bus, run_bus) = Bus::over_postgres(pool.clone(), node);
-    background.spawn(run_bus);
+    let bus = if settings.bus == "postgres" {
+        let (bus, run) = Bus::over_postgres(pool.clone(), node);
+        background.spawn(run);
+        bus
+    } else {
+        let (bus, run) = Bus::over_nats(&settings.bus, format!("switchboard.{installation}"), node).await?;
+        background.spawn(run);
+        bus
+    };
     background.spawn(sweep(commands.clone()));
     background.spawn(miss_calls(commands.clone()));
     background.spawn(end_lost_calls(commands.clone(), presence.clone(), settings.clone()));

@@ -62,6 +62,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_API_RATE_LIMIT", default_value_t = 1000, global = true)]
     pub(crate) api_rate_limit: u32,
 
+    /// How nodes tell each other who types, who is online and how calls are set up: `postgres`, or a NATS server like
+    /// `nats://localhost:4222`
+    #[arg(long, env = "SWITCHBOARD_BUS", default_value = "postgres", hide_env_values = true, global = true)]
+    pub(crate) bus: String,
+
     /// How long a call rings before it is missed
     #[arg(long, env = "SWITCHBOARD_RING_TIMEOUT", default_value = "45s", value_parser = humantime::parse_duration, global = true)]
     pub(crate) ring_timeout: Duration,

@@ -1,9 +1,11 @@
 //! Messages between nodes that nobody keeps: typing, signals of calls, who came and went. Each reaches every other node once, or
 //! not at all; after an interruption the receiver is told that it may have missed some.
 
+mod nats;
 mod postgres;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::{broadcast, mpsc};
@@ -14,6 +16,17 @@ use crate::NodeId;
 const OUTGOING: usize = 8192;
 /// Messages that a slow listener may lag behind.
 const INCOMING: usize = 8192;
+
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// The bus can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    #[error("{0} is no address of a NATS server")]
+    Address(String),
+    #[error("NATS can't be used")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
 /// What a node hears from the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +55,22 @@ impl Bus {
         let incoming = broadcast::channel(INCOMING).0;
         let bus = Self { outgoing, incoming: incoming.clone() };
         (bus, postgres::run(pool, node, to_send, incoming))
+    }
+
+    /// A bus over a NATS server, under a subject that no other installation uses; and what runs it for as long as it is polled.
+    ///
+    /// # Errors
+    /// When the address can't be one. A server that can't be reached is waited for.
+    pub async fn over_nats(
+        url: &str,
+        subject: String,
+        node: NodeId,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
+        let (outgoing, to_send) = mpsc::channel(OUTGOING);
+        let incoming = broadcast::channel(INCOMING).0;
+        let client = nats::connect(url, incoming.clone()).await?;
+        let bus = Self { outgoing, incoming: incoming.clone() };
+        Ok((bus, nats::run(client, subject, node, to_send, incoming)))
     }
 
     /// Tells all other nodes. What there is no room for is lost, as it may be.

@@ -5,7 +5,7 @@ pub mod bus;
 pub mod presence;
 pub mod tickets;
 
-pub use bus::{Bus, Notice};
+pub use bus::{Bus, BusError, Notice};
 pub use presence::{Presence, PresenceChange};
 pub use tickets::{TicketHolder, Tickets};
 

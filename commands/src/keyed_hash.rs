@@ -16,6 +16,12 @@ impl KeyedHash {
         Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
     }
 
+    /// A name that no other installation has.
+    #[must_use]
+    pub fn installation(&self) -> String {
+        self.hex("installation", &[])
+    }
+
     /// Id of the login of this email in this business.
     pub(crate) fn login_id(&self, business: BusinessId, email: &EmailAddress) -> String {
         self.hex("login", &[business.0.as_bytes(), email.to_key().as_bytes()])

@@ -6,6 +6,7 @@
 mod support;
 
 mod asyncapi;
+mod bus;
 mod calls;
 mod conformance;
 mod contract;

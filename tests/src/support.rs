@@ -16,6 +16,11 @@ pub(crate) use streams::{Event, EventStream, PlainSocket};
 
 use std::time::Duration;
 
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// How long to wait for something that is going to happen. Long, since machines are slow at times: nothing is waited for in vain
 /// where tests pass.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

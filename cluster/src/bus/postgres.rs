@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{broadcast, mpsc};
 
-use super::Notice;
+use super::{Notice, RETRY_PAUSE};
 use crate::NodeId;
 
 const CHANNEL: &str = "switchboard_bus";
@@ -16,7 +15,6 @@ const CHANNEL: &str = "switchboard_bus";
 const PART_BYTES: usize = 7_800;
 /// Messages that are sent in one statement.
 const BATCH: usize = 256;
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(
     pool: PgPool,

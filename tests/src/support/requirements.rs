@@ -11,6 +11,8 @@ pub(crate) enum Requirement {
     SocketIoClient,
     /// The official parser of AsyncAPI documents, and Node to run it.
     AsyncApiParser,
+    /// The command `nats-server`.
+    NatsServer,
     /// The command `curl`.
     Curl,
 }
@@ -20,6 +22,7 @@ impl Requirement {
         match self {
             Self::SocketIoClient => runs("node") && Path::new(JS_DIR).join("node_modules/socket.io-client").is_dir(),
             Self::AsyncApiParser => runs("node") && Path::new(JS_DIR).join("node_modules/@asyncapi/parser").is_dir(),
+            Self::NatsServer => runs("nats-server"),
             Self::Curl => runs("curl"),
         }
     }
@@ -34,6 +37,7 @@ impl Requirement {
                 "the official AsyncAPI parser: install Node.js 20 (Debian: apt install nodejs npm), then run \
                  `npm ci --prefix tests/js`"
             }
+            Self::NatsServer => "a NATS server (Debian: apt install nats-server)",
             Self::Curl => "curl (Debian: apt install curl)",
         }
     }
