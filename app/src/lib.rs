@@ -1,12 +1,14 @@
 //! The `switchboard` binary: configuration, wiring, managed Postgres, command line. A library too, so that the end-to-end tests
 //! run the very same program.
 
+mod chores;
 mod database;
 mod demo;
 mod keys;
 mod logging;
 mod lookups;
 mod passwords;
+mod read_models;
 mod serve;
 mod settings;
 mod system;

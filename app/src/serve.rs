@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use api::{AllowedOrigins, Api, IceServers, Limits, PatientAcceptor, Realtime, Tokens, Turn};
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
-use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids, LostCalls};
+use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
 use event_store::postgres::PostgresStore;
 use event_store::{EventStore, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
-use projections::calls::{CallQueries, Calls};
-use projections::feed::{Feed, FeedQueries};
-use projections::messaging::{Messaging, MessagingQueries};
-use projections::people::{People, PeopleQueries};
+use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -23,9 +20,10 @@ use crate::database::{Database, DatabaseError};
 use crate::keys::{self, KeyError, MasterKey};
 use crate::lookups::ReadModelLookups;
 use crate::passwords::SlowHashes;
-use crate::settings::Settings;
+use crate::read_models;
+use crate::settings::{Settings, ms};
 use crate::system::System;
-use crate::{demo, system};
+use crate::{chores, demo, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -33,16 +31,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent. Live streams are pinged three times as often.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How often logins that were reserved for nobody are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How often calls that have rung for too long are looked for: how late they may be missed.
-const RING_LOOK: Duration = Duration::from_millis(250);
-/// How often calls without their parties are looked for.
-const LOST_CALL_LOOK: Duration = Duration::from_secs(1);
-/// How often old events of the feed are looked for.
-const FORGET_INTERVAL: Duration = Duration::from_hours(1);
-/// How often figures and limits that have piled up are tidied.
-const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// Buckets of figures in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 /// Buckets of figures that count events.
@@ -109,24 +97,17 @@ async fn serve_on(
     let head = store.head().await?;
 
     let mut background = JoinSet::new();
-    let foundations = projections::Foundations { store: store.clone(), pool: pool.clone() };
-    let (people_checkpoint, people) = projections::run::<People>(foundations.clone());
-    let (messaging_checkpoint, messaging) = projections::run::<Messaging>(foundations.clone());
-    let (calls_checkpoint, calls) = projections::run::<Calls>(foundations.clone());
-    let (feed_checkpoint, feed) = projections::run::<Feed>(foundations);
-    background.spawn(people);
-    background.spawn(messaging);
-    background.spawn(calls);
-    background.spawn(feed);
+    let read_models = read_models::start(&store, &pool, &mut background);
 
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
-    let people_queries = PeopleQueries::new(pool.clone());
-    let calls_queries = CallQueries::new(pool.clone());
     let installation = keys.keyed_hash.installation();
     let commands = Arc::new(Commands::new(Foundations {
         store: store.clone(),
-        lookups: Arc::new(ReadModelLookups { people: people_queries.clone(), calls: calls_queries.clone() }),
+        lookups: Arc::new(ReadModelLookups {
+            people: read_models.people.0.clone(),
+            calls: read_models.calls.0.clone(),
+        }),
         passwords: Arc::new(SlowHashes::new()),
         clock: clock.clone(),
         ids: ids.clone(),
@@ -147,29 +128,20 @@ async fn serve_on(
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
-    let bus = if settings.bus == "postgres" {
-        let (bus, run) = Bus::over_postgres(pool.clone(), node);
-        background.spawn(run);
-        bus
-    } else {
-        let (bus, run) = Bus::over_nats(&settings.bus, format!("switchboard.{installation}"), node).await?;
-        background.spawn(run);
-        bus
-    };
-    background.spawn(sweep(commands.clone()));
-    background.spawn(miss_calls(commands.clone()));
-    background.spawn(end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
-    let feed_queries = FeedQueries::new(pool.clone());
+    let bus = open_bus(settings, &pool, installation, node, &mut background).await?;
+    background.spawn(chores::sweep(commands.clone()));
+    background.spawn(chores::miss_calls(commands.clone()));
+    background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
     if let Some(retention) = settings.feed_retention {
-        background.spawn(forget_old_events(feed_queries.clone(), clock.clone(), retention));
+        background.spawn(chores::forget_old_events(read_models.feed.0.clone(), clock.clone(), retention));
     }
 
     let api = Arc::new(Api {
         commands,
-        people: (people_queries, people_checkpoint),
-        messaging: (MessagingQueries::new(pool.clone()), messaging_checkpoint),
-        calls: (calls_queries, calls_checkpoint),
-        feed: (feed_queries, feed_checkpoint),
+        people: read_models.people,
+        messaging: read_models.messaging,
+        calls: read_models.calls,
+        feed: read_models.feed,
         presence,
         tickets: Tickets::new(pool, system::random),
         ice_servers: ice_servers(settings),
@@ -181,7 +153,7 @@ async fn serve_on(
         limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit),
         metrics,
     });
-    background.spawn(tidy_up(api.clone()));
+    background.spawn(chores::tidy_up(api.clone()));
     let realtime = Arc::new(Realtime::new(api.clone(), bus, head));
     background.spawn({
         let realtime = realtime.clone();
@@ -233,58 +205,21 @@ async fn told_to_stop() {
     }
 }
 
-/// Releases logins that were reserved for somebody who was never created.
-async fn sweep(commands: Arc<Commands>) {
-    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        match commands.release_unfinished_logins().await {
-            Ok(0) => {}
-            Ok(released) => tracing::info!(released, "logins that were reserved for nobody are free again"),
-            Err(error) => tracing::warn!(%error, "logins that were reserved for nobody can't be looked for"),
-        }
+async fn open_bus(
+    settings: &Settings,
+    pool: &PgPool,
+    installation: String,
+    node: NodeId,
+    background: &mut JoinSet<()>,
+) -> Result<Bus, BusError> {
+    if settings.bus == "postgres" {
+        let (bus, run) = Bus::over_postgres(pool.clone(), node);
+        background.spawn(run);
+        return Ok(bus);
     }
-}
-
-/// Misses calls that have rung for too long.
-async fn miss_calls(commands: Arc<Commands>) {
-    let mut interval = tokio::time::interval(RING_LOOK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        if let Err(error) = commands.miss_calls().await {
-            tracing::warn!(%error, "calls that nobody answers can't be looked for");
-        }
-    }
-}
-
-/// Ends calls whose parties are both gone.
-async fn end_lost_calls(commands: Arc<Commands>, presence: Presence, settings: Settings) {
-    // Somebody who is gone counts as online for a moment.
-    let patience = settings.lost_call_timeout.saturating_sub(settings.presence_grace);
-    let mut lost = LostCalls::new(ms(patience));
-    let mut interval = tokio::time::interval(LOST_CALL_LOOK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        if let Err(error) = lost.end(&commands, |user| presence.is_online(user)).await {
-            tracing::warn!(%error, "calls that are lost can't be looked for");
-        }
-    }
-}
-
-/// Forgets what nobody can catch up on any more.
-async fn forget_old_events(feed: FeedQueries, clock: Arc<dyn Clock>, retention: Duration) {
-    let mut interval = tokio::time::interval(FORGET_INTERVAL);
-    loop {
-        interval.tick().await;
-        match feed.forget_before(clock.now().plus_ms(-ms(retention)).into()).await {
-            Ok(0) => {}
-            Ok(forgotten) => tracing::info!(forgotten, "old events of the feed are forgotten"),
-            Err(error) => tracing::warn!(%error, "old events of the feed can't be forgotten"),
-        }
-    }
+    let (bus, run) = Bus::over_nats(&settings.bus, format!("switchboard.{installation}"), node).await?;
+    background.spawn(run);
+    Ok(bus)
 }
 
 fn ice_servers(settings: &Settings) -> IceServers {
@@ -294,24 +229,6 @@ fn ice_servers(settings: &Settings) -> IceServers {
         ttl_s: ms(settings.turn_ttl) / 1000,
     });
     IceServers { stun_urls: settings.stun_urls.clone(), turn }
-}
-
-/// A duration in milliseconds.
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Keeps what is collected by the second from growing without end.
-async fn tidy_up(api: Arc<Api>) {
-    let mut interval = tokio::time::interval(TIDY_INTERVAL);
-    loop {
-        interval.tick().await;
-        api.metrics.run_upkeep();
-        api.limits.forget_the_quiet();
-        if let Err(error) = api.tickets.sweep(api.clock.now()).await {
-            tracing::warn!(%error, "old tickets can't be thrown away");
-        }
-    }
 }
 
 struct FirstAdmin {

@@ -1,11 +1,15 @@
-//! Measures Switchboard: `cargo run --release -p bench -- appends` and `… -- messages`.
+//! Measures Switchboard: `cargo run --release -p bench -- appends`, `… -- messages`, `… -- idle` and `… -- stalled`.
 //!
 //! Driver, server and Postgres share the machine, and fsync is on. Quote medians of several runs, and compare only what was
 //! measured in one run: machines are noisy.
 
 mod appends;
+mod idle;
+mod inbox;
 mod messages;
 mod report;
+mod server;
+mod stalled;
 
 use std::time::Duration;
 
@@ -29,6 +33,10 @@ enum What {
     Appends,
     /// Messages: posted by one, received by the other over a WebSocket
     Messages,
+    /// Memory of the server for each connection that does nothing, by transport
+    Idle,
+    /// Messages between pairs, while somebody else reads what they get or doesn't
+    Stalled,
     /// The server that `messages` starts
     #[value(hide = true)]
     Server,
@@ -46,6 +54,8 @@ fn main() -> std::process::ExitCode {
         match arguments.what {
             What::Appends => appends::measure(&arguments.concurrency, duration).await,
             What::Messages => messages::measure(&arguments.concurrency, duration).await,
+            What::Idle => idle::measure(&arguments.concurrency).await,
+            What::Stalled => stalled::measure(duration).await,
             What::Server => {}
         }
     });

@@ -49,7 +49,6 @@ pub struct Listener(broadcast::Receiver<Notice>);
 
 impl Bus {
     /// A bus over Postgres notices, and what runs it for as long as it is polled.
-    #[must_use]
     pub fn over_postgres(pool: PgPool, node: NodeId) -> (Self, impl Future<Output = ()> + Send) {
         let (outgoing, to_send) = mpsc::channel(OUTGOING);
         let incoming = broadcast::channel(INCOMING).0;

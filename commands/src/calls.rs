@@ -40,11 +40,11 @@ impl Commands {
             None => RoomId::parse(&id.to_string())?,
         };
         // The callee's line decides. The caller's is taken too, or else others could call somebody who is calling.
-        let (callees, callers) = tokio::join!(
+        let (line_of_callee, own_line) = tokio::join!(
             self.take_line(request, new.recipient_id, id, true),
             self.take_line(request, caller_id, id, false)
         );
-        callers?;
+        own_line?;
         let at = self.clock.now();
         let start = CallCommand::Start(StartCall {
             id,
@@ -53,7 +53,7 @@ impl Commands {
             receiver_id: new.recipient_id,
             call_type: new.call_type,
             room_id,
-            callee_is_busy: callees? == LineIs::Busy,
+            callee_is_busy: line_of_callee? == LineIs::Busy,
             rings_until: at.plus_ms(self.ring_timeout_ms),
             at,
         });

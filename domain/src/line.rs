@@ -160,7 +160,9 @@ mod tests {
             for (n, must_be_free, over) in takes {
                 let was_on_it = line.calls.iter().any(|(on_it, _)| *on_it == call(n));
                 if let Ok(events) = line.decide(take(n, must_be_free, &over)) {
-                    events.iter().for_each(|event| line.evolve(event));
+                    for event in &events {
+                        line.evolve(event);
+                    }
                     prop_assert!(line.calls.iter().any(|(on_it, _)| *on_it == call(n)));
                     prop_assert!(!must_be_free || was_on_it || line.calls.len() == 1);
                 }

@@ -299,6 +299,7 @@ impl CallsApi {
     ///
     /// The latest first.
     #[oai(path = "/", method = "get", operation_id = "listCalls")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
     async fn list(
         &self,
         api: Data<&Arc<Api>>,

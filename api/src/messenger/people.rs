@@ -135,6 +135,7 @@ impl PeopleApi {
     ///
     /// STUN and TURN servers for `RTCPeerConnection`, with credentials for you that run out.
     #[oai(path = "/ice-servers", method = "get", operation_id = "listIceServers")]
+    #[expect(clippy::unused_async, reason = "handlers are")]
     async fn ice_servers(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<IceServers>, ApiError> {
         let servers = &api.ice_servers;
         let mut ice_servers = vec![];

@@ -88,7 +88,9 @@ impl Connections {
     /// Tells somebody's connections something of the moment.
     pub(super) fn mention(&self, person: UserId, event: &Outgoing) {
         let connections = self.listed().people.get(&person).cloned().unwrap_or_default();
-        connections.iter().for_each(|connection| connection.mention(event));
+        for connection in &connections {
+            connection.mention(event);
+        }
     }
 
     /// Tells everybody of a business something of the moment, except the one whom it is about.
@@ -98,7 +100,9 @@ impl Connections {
             let colleagues = listed.businesses.get(&business).into_iter().flatten().filter(|person| **person != about);
             colleagues.filter_map(|person| listed.people.get(person)).flatten().cloned().collect()
         };
-        connections.iter().for_each(|connection| connection.mention(event));
+        for connection in &connections {
+            connection.mention(event);
+        }
     }
 
     /// Closes the connections of people who may not be here any longer.

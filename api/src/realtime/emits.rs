@@ -87,15 +87,15 @@ impl Client {
                 Ok(json!({"success": true, "messageId": read.value.message_id, "position": read.position}))
             }
             "call:accept" => {
-                let done = commands.accept_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                let done = commands.accept_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
                 Ok(about_call(&done))
             }
             "call:reject" => {
-                let done = commands.reject_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                let done = commands.reject_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
                 Ok(about_call(&done))
             }
             "call:end" => {
-                let done = commands.end_call(&request, call_id(parse::<OneCall>(payload)?.call_id)?).await?;
+                let done = commands.end_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
                 Ok(about_call(&done))
             }
             "call:signal" => self.signal(&request, parse(payload)?).await,
@@ -115,7 +115,7 @@ impl Client {
                 }
                 Ok(json!({"success": true}))
             }
-            unknown => Err(invalid(format!("there is no event {unknown:.100}"))),
+            unknown => Err(invalid(&format!("there is no event {unknown:.100}"))),
         }
     }
 
@@ -135,7 +135,7 @@ impl Client {
             let reason = format!("payload: must be at most {MAX_SIGNAL_BYTES} bytes");
             return Err(ErrorBody::new(ErrorCode::PayloadTooLarge, reason).into());
         }
-        let id = call_id(signal.call_id)?;
+        let id = call_id(&signal.call_id)?;
         let parties: CallParties = self.shared.api.commands.live_call(request, id).await?;
         let to = parties.other(request.caller.user_id);
         let signal = CallSignal { call_id: id.to_string(), kind: signal.kind, payload: signal.payload };
@@ -154,7 +154,7 @@ impl Client {
     }
 }
 
-fn call_id(id: String) -> Result<CallId, ApiError> {
+fn call_id(id: &str) -> Result<CallId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found("Call"))
 }
 
@@ -166,15 +166,15 @@ fn about_call(done: &commands::Done<Call>) -> Value {
 /// The payload of an emit: an object, whose fields are named when they are wrong.
 fn parse<T: DeserializeOwned>(payload: Value) -> Result<T, ApiError> {
     if !payload.is_object() {
-        return Err(invalid("the payload must be an object".to_owned()));
+        return Err(invalid("the payload must be an object"));
     }
     serde_path_to_error::deserialize(payload).map_err(|error| {
         let field = error.path().to_string();
         let reason = error.into_inner().to_string();
-        invalid(if matches!(field.as_str(), "." | "?") { reason } else { format!("{field}: {reason}") })
+        invalid(&if matches!(field.as_str(), "." | "?") { reason } else { format!("{field}: {reason}") })
     })
 }
 
-fn invalid(reason: String) -> ApiError {
+fn invalid(reason: &str) -> ApiError {
     ErrorBody::new(ErrorCode::ValidationError, reason.chars().take(300).collect::<String>()).into()
 }

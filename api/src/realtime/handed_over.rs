@@ -64,7 +64,9 @@ impl HandedOver {
                 messages
             }
         };
-        again.iter().for_each(|message| self.note(person, business_id, message));
+        for message in &again {
+            self.note(person, business_id, message);
+        }
     }
 
     /// What may be written down now. It counts as written from now on, for the pause after it.

@@ -26,7 +26,7 @@ use crate::error::{ErrorBody, ErrorCode};
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(25);
 /// How long a client may say nothing at all.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// Answers that may wait to be written.
 const ANSWERS: usize = 64;
 

@@ -54,13 +54,15 @@ impl Projection for Feed {
             }
             Reading::CATEGORY => {
                 if let Some(ReadingEvent::Read(read)) = read!(event, ReadingEvent)? {
-                    changes.to_person(read.sender_id, position);
+                    changes.for_person(read.sender_id, position);
                 }
             }
             DeliveryCursors::CATEGORY => {
                 if let Some(DeliveryEvent::Delivered(delivered)) = read!(event, DeliveryEvent)? {
                     let senders: HashSet<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
-                    senders.into_iter().for_each(|sender| changes.to_person(sender, position));
+                    for sender in senders {
+                        changes.for_person(sender, position);
+                    }
                 }
             }
             _ => {}
@@ -82,7 +84,7 @@ impl Changes {
         conversation.last_position = position;
     }
 
-    fn to_person(&mut self, user: UserId, position: Position) {
+    fn for_person(&mut self, user: UserId, position: Position) {
         self.entries.push((user.0, position));
     }
 

@@ -1,0 +1,36 @@
+//! The read models, each with what feeds it.
+
+use std::sync::Arc;
+
+use event_store::EventStore;
+use projections::calls::{CallQueries, Calls};
+use projections::feed::{Feed, FeedQueries};
+use projections::messaging::{Messaging, MessagingQueries};
+use projections::people::{People, PeopleQueries};
+use projections::{Checkpoint, Foundations, Projection};
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+
+/// What can be asked, and how far each projection has come.
+pub(crate) struct ReadModels {
+    pub(crate) people: (PeopleQueries, Checkpoint),
+    pub(crate) messaging: (MessagingQueries, Checkpoint),
+    pub(crate) calls: (CallQueries, Checkpoint),
+    pub(crate) feed: (FeedQueries, Checkpoint),
+}
+
+/// Runs all projections in the background.
+pub(crate) fn start(store: &Arc<dyn EventStore>, pool: &PgPool, background: &mut JoinSet<()>) -> ReadModels {
+    fn run<P: Projection>(foundations: &Foundations, background: &mut JoinSet<()>) -> Checkpoint {
+        let (checkpoint, run) = projections::run::<P>(foundations.clone());
+        background.spawn(run);
+        checkpoint
+    }
+    let foundations = Foundations { store: store.clone(), pool: pool.clone() };
+    ReadModels {
+        people: (PeopleQueries::new(pool.clone()), run::<People>(&foundations, background)),
+        messaging: (MessagingQueries::new(pool.clone()), run::<Messaging>(&foundations, background)),
+        calls: (CallQueries::new(pool.clone()), run::<Calls>(&foundations, background)),
+        feed: (FeedQueries::new(pool.clone()), run::<Feed>(&foundations, background)),
+    }
+}

@@ -1,0 +1,116 @@
+//! Memory for connections that do nothing, with the real product's state on them: the resident memory of the server before they
+//! are opened, while they stand, and after they have gone. The kernel's memory is not in it.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::inbox::{Inbox, config};
+use crate::server::{Pair, Server, prepare};
+
+/// People whom the connections belong to.
+const PEOPLE: usize = 100;
+/// Connections that are opened at the same time.
+const OPENING: usize = 64;
+/// How long memory may take to settle.
+const SETTLING: Duration = Duration::from_secs(8);
+
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    WebSocket,
+    EventStream,
+    SocketIo,
+}
+
+pub(crate) async fn measure(connections: &[usize]) {
+    let connections = connections.iter().copied().max().unwrap_or(1);
+    println!("{:>12} {:>12} {:>14} {:>14} {:>14}", "transport", "connections", "KiB each", "MiB before", "MiB after");
+    for transport in [Transport::WebSocket, Transport::EventStream, Transport::SocketIo] {
+        let server = Server::start();
+        let people = prepare(&Client::new(), &server.url, PEOPLE).await;
+        // Whatever is set up once is no part of a connection.
+        drop(open(&server, &people, transport, OPENING).await);
+        tokio::time::sleep(SETTLING).await;
+        let before = server.memory();
+        let open = open(&server, &people, transport, connections).await;
+        tokio::time::sleep(SETTLING).await;
+        let during = server.memory();
+        drop(open);
+        tokio::time::sleep(SETTLING * 2).await;
+        row(transport, connections, before, during, server.memory());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn row(transport: Transport, connections: usize, before: u64, during: u64, after: u64) {
+    let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
+    let each = during.saturating_sub(before) as f64 / 1024.0 / connections as f64;
+    let transport = format!("{transport:?}");
+    println!("{transport:>12} {connections:>12} {each:>14.1} {:>14.1} {:>14.1}", mib(before), mib(after));
+}
+
+/// Opens connections, each held by a task that answers pings.
+async fn open(server: &Server, people: &[Pair], transport: Transport, count: usize) -> JoinSet<()> {
+    let mut opened = futures_util::stream::iter(0..count)
+        .map(async |n| {
+            let token = people[n % people.len()].recipient_token.clone();
+            connect(server.url.clone(), token, transport).await
+        })
+        .buffer_unordered(OPENING);
+    let mut held = JoinSet::new();
+    while let Some(connection) = opened.next().await {
+        held.spawn(connection.0);
+    }
+    held
+}
+
+/// What holds a connection, for as long as it is polled.
+struct Held(BoxFuture<'static, ()>);
+
+async fn connect(url: String, token: String, transport: Transport) -> Held {
+    let address = url.trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("the server listens");
+    match transport {
+        Transport::SocketIo => {
+            let mut inbox = Inbox::over(stream, &url, &token).await;
+            Held(Box::pin(async move {
+                loop {
+                    inbox.next_packet('4').await;
+                }
+            }))
+        }
+        Transport::WebSocket => {
+            let url = format!("{}/api/messenger/events/ws", url.replace("http", "ws"));
+            let mut request = url.into_client_request().expect("it is an address");
+            let bearer = format!("Bearer {token}").parse().expect("it is plain");
+            request.headers_mut().insert("authorization", bearer);
+            let upgraded = client_async_with_config(request, stream, Some(config())).await;
+            let (mut socket, _) = upgraded.expect("the server takes connections");
+            Held(Box::pin(async move {
+                while let Some(Ok(message)) = socket.next().await {
+                    if let Message::Ping(_) = message {
+                        let _ = socket.flush().await;
+                    }
+                }
+            }))
+        }
+        Transport::EventStream => {
+            let request = format!(
+                "GET /api/messenger/events HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.expect("the connection works");
+            let mut buffer = [0; 256];
+            let read = stream.read(&mut buffer).await.expect("the server answers");
+            assert!(buffer[..read].starts_with(b"HTTP/1.1 200"), "the server takes connections");
+            Held(Held(Box::pin(async move { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} }))
+        }
+    }
+}
