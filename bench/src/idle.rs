@@ -110,7 +110,7 @@ async fn connect(url: String, token: String, transport: Transport) -> Held {
             let mut buffer = [0; 256];
             let read = stream.read(&mut buffer).await.expect("the server answers");
             assert!(buffer[..read].starts_with(b"HTTP/1.1 200"), "the server takes connections");
-            Held(Held(Box::pin(async move { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} }))
+            Held(Box::pin(async move { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} }))
         }
     }
 }
