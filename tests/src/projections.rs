@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use ::projections::calls::Calls;
+use ::projections::feed::{Feed, FeedQueries};
 use ::projections::messaging::Messaging;
 use ::projections::people::People;
 use ::projections::{Foundations, Projection};
+use domain::call::{CallAccepted, CallEnded, CallEvent, CallFoundBusy, CallParties, CallStarted, CallType, EndReason};
+use domain::delivery::{Delivered, DeliveryEvent, MessagesDelivered};
 use domain::login::{LoginEvent, LoginReleased, LoginReserved};
 use domain::message::{MessageEvent, MessageKind, MessageSent};
 use domain::reading::{MessagesRead, ReadingEvent};
 use domain::user::{UserCreated, UserEvent, UserReactivated, UserSuspended};
-use domain::{BusinessId, ConversationId, DomainEvent, MessageId, Personal, Role, Timestamp, UserId};
+use domain::{BusinessId, CallId, ConversationId, DomainEvent, MessageId, Personal, Role, Timestamp, UserId};
 use event_store::memory::MemoryStore;
 use event_store::{Actor, Append, EventStore, Expected, Metadata, NewEvent, RecordedEvent, StreamId, codec};
 use serde_json::{Value, json};
@@ -117,8 +121,51 @@ fn people() -> Vec<(StreamId, NewEvent)> {
 fn messages() -> Vec<(StreamId, NewEvent)> {
     let mut events: Vec<_> =
         (1..=4).map(|n| message_sent(n, if n == 3 { BOB } else { ALICE }, if n == 3 { ALICE } else { BOB })).collect();
-    events.extend([read_up_to(2), read_up_to(1)]);
+    events.extend([read_up_to(2), read_up_to(1), delivered_up_to(4), delivered_up_to(3)]);
     events
+}
+
+fn delivered_up_to(message_position: u64) -> (StreamId, NewEvent) {
+    let message = Delivered {
+        conversation_id: ConversationId::between(ALICE, BOB),
+        sender_id: ALICE,
+        message_id: MessageId(Uuid::from_u128(1)),
+        message_position,
+    };
+    let fact =
+        MessagesDelivered { recipient_id: BOB, business_id: BUSINESS, up_to: vec![message], delivered_at: at(4) };
+    event("delivery", BOB, &DeliveryEvent::Delivered(fact))
+}
+
+/// Two calls: one is answered and ended, the other finds the callee busy.
+fn calls() -> Vec<(StreamId, NewEvent)> {
+    let parties = |n| CallParties {
+        call_id: CallId(Uuid::from_u128(n)),
+        conversation_id: ConversationId::between(ALICE, BOB),
+        business_id: BUSINESS,
+        caller_id: ALICE,
+        receiver_id: BOB,
+    };
+    let (call_type, room_id) = (CallType::Video, "room".to_owned());
+    let facts = [
+        CallEvent::Started(CallStarted {
+            parties: parties(1),
+            call_type,
+            room_id: room_id.clone(),
+            started_at: at(1),
+            rings_until: at(46),
+        }),
+        CallEvent::FoundBusy(CallFoundBusy { parties: parties(2), call_type, room_id, started_at: at(2) }),
+        CallEvent::Accepted(CallAccepted { parties: parties(1), accepted_at: at(3) }),
+        CallEvent::Ended(CallEnded {
+            parties: parties(1),
+            ended_by: Some(BOB),
+            reason: EndReason::HungUp,
+            duration_ms: 60_000,
+            ended_at: at(63),
+        }),
+    ];
+    facts.iter().map(|fact| event("call", fact.parties().call_id, fact)).collect()
 }
 
 async fn write<P: Projection>(pool: &PgPool, events: &[RecordedEvent]) {
@@ -190,6 +237,66 @@ async fn messages_come_out_as_they_went_in() {
     let [alice, bob] = &rows[1][..] else { panic!("two members expected: {rows:?}") };
     assert_eq!((&alice["last_position"], &alice["read_position"]), (&json!(4), &json!(0)));
     assert_eq!((&bob["last_position"], &bob["read_position"]), (&json!(4), &json!(2)), "a cursor doesn't go back");
+    assert_eq!(bob["delivered_position"], 4);
+}
+
+#[tokio::test]
+async fn calls_come_out_as_they_went_in() {
+    let rows = gives_the_same_rows_however_it_is_fed::<Calls>(calls(), &["calls"]).await;
+    let [answered, busy] = &rows[0][..] else { panic!("two calls expected: {rows:?}") };
+    assert_eq!((&answered["status"], &answered["end_reason"]), (&json!("ended"), &json!("hung_up")));
+    assert_eq!((&answered["duration_ms"], &answered["ended_by"]), (&json!(60_000), &json!(BOB)));
+    assert!(answered["accepted_at"].is_string());
+    assert_eq!((&busy["status"], &busy["accepted_at"]), (&json!("busy"), &json!(null)));
+}
+
+#[tokio::test]
+async fn the_feed_has_one_row_an_event_and_audience() {
+    let mut events = messages();
+    events.extend(calls());
+    let tables = ["feed_entries", "feed_conversations", "feed_members"];
+    let rows = gives_the_same_rows_however_it_is_fed::<Feed>(events, &tables).await;
+    let audience = |id: String| {
+        let positions = rows[0].iter().filter(|row| row["audience"] == id).map(|row| row["position"].as_i64().unwrap());
+        let mut positions: Vec<i64> = positions.collect();
+        positions.sort_unstable();
+        positions
+    };
+    let conversation = ConversationId::between(ALICE, BOB).to_string();
+    assert_eq!(audience(conversation), [1, 2, 3, 4, 9, 10, 11, 12], "messages and calls");
+    assert_eq!(audience(ALICE.to_string()), [5, 6, 7, 8], "what was read and delivered is for the sender");
+    assert_eq!(audience(BOB.to_string()), [0_i64; 0]);
+    assert_eq!(rows[1][0]["last_position"], 12);
+    assert_eq!(rows[2].len(), 2);
+}
+
+#[tokio::test]
+async fn the_feed_of_somebody_with_many_conversations_is_read_from_indexes() {
+    let database = Database::create().await;
+    let pool = database.pool().await;
+    // Alice is in half of 1,000 conversations with 200 events each.
+    let fill = format!(
+        "INSERT INTO feed_conversations SELECT md5(n::text)::uuid, 200000 - (1001 - n) % 1000 FROM generate_series(1, 1000) n;
+         INSERT INTO feed_members SELECT '{ALICE}', md5(n::text)::uuid, 0 FROM generate_series(1, 500) n;
+         INSERT INTO feed_entries SELECT md5((n % 1000 + 1)::text)::uuid, n FROM generate_series(1, 200000) n;
+         ANALYZE feed_conversations, feed_members, feed_entries;"
+    );
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&pool).await.unwrap();
+    let scans = async || -> (i64, i64) {
+        sqlx::query("SELECT pg_stat_force_next_flush()").execute(&pool).await.unwrap();
+        let scans = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'feed_entries'";
+        sqlx::query_as(scans).fetch_one(&pool).await.unwrap()
+    };
+    let before = scans().await;
+    let feed = FeedQueries::new(pool.clone());
+    for after in [0, 1, 100_000, 199_400, 199_999] {
+        let page = feed.after(ALICE, after, 100).await.unwrap();
+        let expected = (after + 1..=200_000).filter(|position| position % 1000 < 500).take(100);
+        assert_eq!(page.positions, expected.collect::<Vec<_>>(), "after {after}");
+    }
+    let after = scans().await;
+    assert_eq!(after.0, before.0, "no scan of the whole table");
+    pool.close().await;
 }
 
 #[tokio::test]
@@ -235,17 +342,17 @@ async fn another_node_takes_over_where_the_one_in_charge_has_stopped() {
     let foundations = Foundations { store: Arc::new(store.clone()), pool: pool.clone() };
     let (first, in_charge) = ::projections::run::<Messaging>(foundations.clone());
     let in_charge = tokio::spawn(in_charge);
-    first.reached(6, DEADLINE).await.unwrap();
+    first.reached(8, DEADLINE).await.unwrap();
     let (second, looking_on) = ::projections::run::<Messaging>(foundations);
     let looking_on = tokio::spawn(looking_on);
-    second.reached(6, DEADLINE).await.unwrap();
+    second.reached(8, DEADLINE).await.unwrap();
     in_charge.abort();
     let (stream, event) = message_sent(5, ALICE, BOB);
     store
         .append(Append { stream, expected: Expected::NoStream, metadata: metadata(), events: vec![event] })
         .await
         .unwrap();
-    second.reached(7, DEADLINE).await.unwrap();
+    second.reached(9, DEADLINE).await.unwrap();
     assert_eq!(rows(&pool, "messages").await.len(), 5);
     looking_on.abort();
 }
