@@ -12,7 +12,7 @@ use event_store::{Delivery, Position, RecordedEvent, codec};
 use tokio::time::{Instant, interval};
 
 use super::connection::{Closing, Offered};
-use super::feed_event::{FeedEvent, read};
+use super::feed_event::{FeedEvent, Told, read};
 use super::outgoing::Outgoing;
 use super::payloads::FeedPosition;
 use super::{Shared, replay};
@@ -89,7 +89,7 @@ async fn tell(shared: &Arc<Shared>, event: &RecordedEvent) -> Result<(), codec::
 /// What somebody gets of a fact. Waits while the log can't be read: an event without a name would be a wrong one.
 async fn for_person(shared: &Shared, fact: &FeedEvent, person: UserId, position: Position) -> Option<Outgoing> {
     loop {
-        match fact.for_person(person, position, &shared.api.commands).await {
+        match fact.for_person(person, position, Told::Live, &shared.api.commands).await {
             Ok(outgoing) => return outgoing,
             Err(error) => {
                 tracing::warn!(%error, "the feed waits for the log");

@@ -20,6 +20,13 @@ pub(super) enum FeedEvent {
     Call(Box<CallEvent>),
 }
 
+/// Whether somebody is told while it happens, or after having been away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Live,
+    Later,
+}
+
 impl FeedEvent {
     /// What people are told of an event; none when they are told nothing.
     pub(super) fn of(event: &RecordedEvent) -> Result<Option<Self>, codec::DecodeError> {
@@ -56,6 +63,7 @@ impl FeedEvent {
         &self,
         person: UserId,
         position: Position,
+        told: Told,
         commands: &Commands,
     ) -> Result<Option<Outgoing>, Error> {
         Ok(match self {
@@ -87,7 +95,8 @@ impl FeedEvent {
                 (_, Some((name, progress))) => Some(Outgoing::durable(name, position, progress)),
                 // Somebody who comes back later is called only if it still rings.
                 (CallEvent::Started(call), None)
-                    if call.parties.receiver_id == person && commands.is_ringing(call.parties.call_id).await? =>
+                    if call.parties.receiver_id == person
+                        && (told == Told::Live || commands.is_ringing(call.parties.call_id).await?) =>
                 {
                     let caller = commands.account(call.parties.caller_id).await?;
                     let incoming = CallIncoming::of(call, caller.as_ref(), position);

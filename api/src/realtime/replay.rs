@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::connection::{Closing, Connection, Replayed};
-use super::feed_event::FeedEvent;
+use super::feed_event::{FeedEvent, Told};
 use super::outgoing::Outgoing;
 use super::payloads::{FeedPosition, UsersOnline};
 
@@ -79,7 +79,7 @@ impl Replays {
         for event in &recorded {
             // What can't be read is parked by the feed, and so isn't in it.
             if let Ok(Some(fact)) = FeedEvent::of(event) {
-                events.extend(fact.for_person(person, event.position, &api.commands).await?);
+                events.extend(fact.for_person(person, event.position, Told::Later, &api.commands).await?);
             }
         }
         let is_all = recorded.len() == page.positions.len() && page.positions.len() < limit as usize;

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -69,6 +69,8 @@ where
     shared.welcome(connection.clone(), opening.since).await;
     let client = Arc::new(Client::new(shared.clone(), opening.caller));
     let (answer, mut answers) = mpsc::channel(ANSWERS);
+    // Nothing is listened to that there would be no room to answer.
+    let mut room = None;
     let mut ping = tokio::time::interval(PING);
     let mut last_heard = Instant::now();
     let mut writer = Writer(sink);
@@ -82,11 +84,17 @@ where
                 }
             },
             Some(answer) = answers.recv() => writer.text(answer).await,
-            message = heard.next() => {
+            place = answer.clone().reserve_owned(), if room.is_none() => {
+                room = place.ok();
+                Ok(())
+            }
+            message = heard.next(), if room.is_some() => {
                 last_heard = Instant::now();
                 match message {
                     Some(Ok(Message::Text(text))) => {
-                        listen(&client, &answer, text);
+                        if let Some(room) = room.take() {
+                            listen(client.clone(), room, text);
+                        }
                         Ok(())
                     }
                     Some(Ok(Message::Binary(_))) => writer.text(malformed("frames must be text")).await,
@@ -108,16 +116,13 @@ where
     shared.connections.remove(&connection);
 }
 
-/// Works on what a client says, and has it answered.
-fn listen(client: &Arc<Client>, answer: &mpsc::Sender<String>, text: Utf8Bytes) {
-    // There is as much room for answers as may be worked on; a client that doesn't take them isn't worked for.
-    let Ok(place) = answer.clone().try_reserve_owned() else { return };
-    let client = client.clone();
+/// Works on what a client says, and has it answered where there is room for it.
+fn listen(client: Arc<Client>, room: OwnedPermit<String>, text: Utf8Bytes) {
     tokio::spawn(async move {
         let Emit { id, emit, data } = match serde_json::from_str(&text) {
             Ok(emit) => emit,
             Err(error) => {
-                place.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
+                room.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
                 return;
             }
         };
@@ -126,7 +131,7 @@ fn listen(client: &Arc<Client>, answer: &mpsc::Sender<String>, text: Utf8Bytes) 
             Ok(_) => return,
             Err(error) => serde_json::to_value(error.body()).unwrap_or_default(),
         };
-        place.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
+        room.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
     });
 }
 
