@@ -64,7 +64,7 @@ fn told(schemas: &mut SchemaGenerator) -> Vec<Word> {
         word::<Typing>(s, "typing:indicator", "Somebody began to type to you"),
         word::<Typing>(s, "typing:stopped", "They stopped, or said nothing for 6 seconds"),
         word::<FeedPosition>(s, "feed:caught-up", "You have everything up to here; what follows is live"),
-        word::<FeedPosition>(s, "feed:heartbeat", "Nothing new up to here; every 15 seconds"),
+        word::<FeedPosition>(s, "feed:heartbeat", "You have everything up to here; every 15 seconds"),
         word::<FeedPosition>(
             s,
             "feed:reset",

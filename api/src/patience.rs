@@ -10,10 +10,13 @@ use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How long a client may take in nothing while something waits for it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing may pass in either direction, be it between requests or in the middle of one. Live streams are pinged three
+/// times as often.
+const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Accepts connections that end when their clients take in nothing for too long.
 pub struct PatientAcceptor<A>(pub A);
@@ -38,6 +41,9 @@ pub struct PatientStream<S> {
     stream: S,
     /// Runs while something waits to be taken in.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs as long as nothing passes.
+    idle: Pin<Box<Sleep>>,
+    last_passed: Instant,
     is_given_up: bool,
     /// Whoever waits for the other side to say something.
     reader: Option<Waker>,
@@ -45,7 +51,8 @@ pub struct PatientStream<S> {
 
 impl<S> PatientStream<S> {
     fn new(stream: S) -> Self {
-        Self { stream, stalled: None, is_given_up: false, reader: None }
+        let idle = Box::pin(tokio::time::sleep(IDLE_PATIENCE));
+        Self { stream, stalled: None, idle, last_passed: Instant::now(), is_given_up: false, reader: None }
     }
 
     /// Writes, unless patience has ended. Then it has for both directions and for good.
@@ -60,6 +67,7 @@ impl<S> PatientStream<S> {
         let written = write(&mut self.stream, cx);
         if written.is_ready() {
             self.stalled = None;
+            self.last_passed = Instant::now();
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_PATIENCE)));
@@ -81,7 +89,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
-        if read.is_pending() && !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+        if read.is_ready() {
+            self.last_passed = Instant::now();
+            return read;
+        }
+        while self.idle.as_mut().poll(cx).is_ready() {
+            let until = self.last_passed + IDLE_PATIENCE;
+            if until <= Instant::now() {
+                self.is_given_up = true;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.idle.as_mut().reset(until);
+        }
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             self.reader = Some(cx.waker().clone());
         }
         read
@@ -119,6 +139,24 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_over_which_nothing_passes_ends() {
+        let (ours, mut theirs) = duplex(8);
+        let mut stream = PatientStream::new(ours);
+        theirs.write_all(b"half").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        // Something passes in time, in either direction.
+        for _ in 0..3 {
+            let read = stream.read_u8();
+            assert!(tokio::time::timeout(IDLE_PATIENCE * 2 / 3, read).await.is_err(), "it stands");
+            stream.write_all(&[0]).await.unwrap();
+            theirs.read_u8().await.unwrap();
+        }
+        let began = Instant::now();
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= IDLE_PATIENCE && began.elapsed() < IDLE_PATIENCE * 2);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_in_nothing_is_given_up_after_a_while_for_good() {

@@ -26,7 +26,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Bus, Presence};
+use cluster::{Bus, Presence, PresenceChange};
 use commands::Caller;
 use event_store::Position;
 use serde_json::Value;
@@ -56,6 +56,8 @@ const STREAM_FRAMES: usize = 64;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take from connecting to saying who it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whose token has run out.
+const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked who has stopped typing without saying so.
 const TYPING_LOOK: Duration = Duration::from_millis(250);
 
@@ -132,26 +134,33 @@ impl Realtime {
         deliver::deliver(&self.shared, after).await
     }
 
-    /// Sees to everything else that goes on by itself, for as long as it is polled.
-    pub async fn attend(&self) {
+    /// Keeps who is online current, and tells people who comes and goes. Never returns.
+    pub async fn keep_presence(&self) {
         let shared = &self.shared;
-        let presence = shared.presence.run(shared.bus.clone(), |change| {
+        let tell = |change: PresenceChange| {
             let event = if change.is_online { "user:online" } else { "user:offline" };
             let outgoing = Outgoing::passing(event, change.user_id.to_string());
             shared.connections.mention_to_colleagues(change.business_id, change.user_id, &outgoing);
-        });
-        tokio::select! {
-            () = presence => {}
-            () = shared.listen_to_others() => {}
-            () = shared.handed_over.write_down(&shared.api.commands) => {}
-            () = shared.end_typing() => {}
-        }
+        };
+        shared.presence.run(shared.bus.clone(), tell).await;
+    }
+
+    /// Sees to everything else that goes on by itself. Never returns.
+    pub async fn attend(&self) {
+        let shared = &self.shared;
+        tokio::join!(
+            shared.listen_to_others(),
+            shared.handed_over.write_down(&shared.api.commands),
+            shared.end_typing(),
+            shared.close_expired()
+        );
     }
 
     /// Closes all connections. The HTTP server doesn't wait for those that were upgraded.
     pub async fn close(&self) {
         // Whoever is closed comes back at once, and is to find another node or this one's successor.
         self.shared.streams.close();
+        self.shared.handed_over.write_all(&self.shared.api.commands).await;
         if tokio::time::timeout(CLOSE_PATIENCE, self.io.close()).await.is_err() {
             tracing::debug!("clients that read nothing are cut");
         }
@@ -185,6 +194,15 @@ impl Shared {
             events.push((missed.position, "feed:reset", data));
         }
         Ok(Polled { events, position: missed.position, is_all: missed.is_all })
+    }
+
+    /// Closes connections when the tokens run out that they were opened with.
+    async fn close_expired(&self) {
+        let mut interval = tokio::time::interval(EXPIRY_LOOK);
+        loop {
+            interval.tick().await;
+            self.connections.close_expired(self.api.clock.now());
+        }
     }
 
     async fn end_typing(&self) {

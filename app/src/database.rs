@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::managed_postgres::{ManagedPostgres, ManagedPostgresError};
 use crate::settings::Settings;
 
-/// Connections for queries, and one for the log's listener. Its committer and notifier and each projection have one of their own.
+/// Connections for queries, and one each for the listeners of the log and of the bus. Its committer and notifier and each projection have one of their own.
 const MAX_CONNECTIONS: u32 = 20;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const OLDEST_MAJOR_VERSION: u32 = 15;

@@ -29,8 +29,6 @@ use crate::{chores, demo, system};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the database may take to be closed; our own is shut down with it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a connection may be silent. Live streams are pinged three times as often.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Buckets of figures in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 /// Buckets of figures that count events.
@@ -163,6 +161,10 @@ async fn serve_on(
         let realtime = realtime.clone();
         async move { realtime.attend().await }
     });
+    background.spawn({
+        let realtime = realtime.clone();
+        async move { realtime.keep_presence().await }
+    });
 
     for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
         println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
@@ -178,7 +180,6 @@ async fn serve_on(
         realtime.close().await;
     };
     let served = Server::new_with_acceptor(acceptor)
-        .idle_timeout(IDLE_TIMEOUT)
         .run_with_graceful_shutdown(api::server(&api, &realtime), stop, Some(DRAIN))
         .await
         .map_err(ServeError::Server);
@@ -223,12 +224,15 @@ async fn open_bus(
 }
 
 fn ice_servers(settings: &Settings) -> IceServers {
-    let turn = settings.turn_secret.clone().filter(|_| !settings.turn_urls.is_empty()).map(|secret| Turn {
-        urls: settings.turn_urls.clone(),
+    // A variable that is set to nothing is one empty address.
+    let given = |urls: &[String]| urls.iter().filter(|url| !url.is_empty()).cloned().collect::<Vec<_>>();
+    let urls = given(&settings.turn_urls);
+    let turn = settings.turn_secret.clone().filter(|_| !urls.is_empty()).map(|secret| Turn {
+        urls,
         secret,
         ttl_s: ms(settings.turn_ttl) / 1000,
     });
-    IceServers { stun_urls: settings.stun_urls.clone(), turn }
+    IceServers { stun_urls: given(&settings.stun_urls), turn }
 }
 
 struct FirstAdmin {

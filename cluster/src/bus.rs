@@ -13,9 +13,9 @@ use tokio::sync::{broadcast, mpsc};
 use crate::NodeId;
 
 /// Messages that may wait to be sent.
-const OUTGOING: usize = 8192;
+const OUTGOING: usize = 1024;
 /// Messages that a slow listener may lag behind.
-const INCOMING: usize = 8192;
+const INCOMING: usize = 1024;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 

@@ -7,7 +7,7 @@
 mod picture;
 mod table;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::{Bus, ClusterError, NodeId, Notice};
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a node that says nothing counts as alive.
 pub const LEASE: Duration = Duration::from_secs(8);
+/// Every so many looks everything is looked up, in case something was missed.
+const DOUBT: u32 = 15;
 /// People in one message to other nodes.
 const MESSAGE_PEOPLE: usize = 500;
 
@@ -128,6 +130,9 @@ impl Presence {
     /// Keeps the picture current, and says what changes in it. Never returns.
     pub async fn run(&self, bus: Bus, tell: impl Fn(PresenceChange)) {
         let mut keeper = Keeper {
+            known: HashSet::new(),
+            suspects: HashSet::new(),
+            beats: 0,
             presence: self,
             table: Table::new(self.pool.clone(), self.node),
             listener: bus.listen(),
@@ -168,6 +173,13 @@ impl State {
 
 /// Keeps the picture of one node current.
 struct Keeper<'a, F> {
+    /// Nodes whose people have been looked up.
+    known: HashSet<NodeId>,
+    /// Nodes that didn't count as alive at the last look. One look isn't enough to take all its people offline: a database that
+    /// has crashed has forgotten them all, until they say that they are alive.
+    suspects: HashSet<NodeId>,
+    /// Looks so far.
+    beats: u32,
     presence: &'a Presence,
     table: Table,
     bus: Bus,
@@ -208,19 +220,22 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
 
     /// Says that this node is alive, and looks which others are.
     async fn beat(&mut self, is_unsure: &mut bool) -> Result<(), ClusterError> {
-        let was_forgotten = self.table.say_alive().await?;
-        if was_forgotten || *is_unsure {
-            let people: Vec<(UserId, BusinessId)> =
-                self.presence.state().here.iter().map(|(user, here)| (*user, here.business_id)).collect();
-            self.table.rewrite(&people).await?;
+        self.beats = self.beats.wrapping_add(1);
+        *is_unsure |= self.beats.is_multiple_of(DOUBT);
+        if *is_unsure {
+            self.rewrite().await?;
+        }
+        if self.table.say_alive().await? && !*is_unsure {
+            self.rewrite().await?;
         }
         self.table.bury_the_dead(LEASE).await?;
         let alive = self.table.alive(LEASE).await?;
+        let alive_or_suspect = |node: NodeId| alive.contains(&node) || !self.suspects.contains(&node);
         let unknown: Vec<NodeId> = {
             let mut state = self.presence.state();
             let State { picture, changes, .. } = &mut *state;
-            changes.extend(picture.retain(|node| node == self.presence.node || alive.contains(&node)));
-            let is_news = |node: &NodeId| *node != self.presence.node && (*is_unsure || !picture.knows(*node));
+            changes.extend(picture.retain(|node| node == self.presence.node || alive_or_suspect(node)));
+            let is_news = |node: &NodeId| *node != self.presence.node && (*is_unsure || !self.known.contains(node));
             alive.iter().copied().filter(is_news).collect()
         };
         if !unknown.is_empty() {
@@ -229,8 +244,16 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
             let State { picture, changes, .. } = &mut *state;
             changes.extend(picture.replace(&unknown, people));
         }
+        self.suspects = self.presence.state().picture.nodes().filter(|node| !alive.contains(node)).collect();
+        self.known = alive.into_iter().collect();
         *is_unsure = false;
         Ok(())
+    }
+
+    async fn rewrite(&self) -> Result<(), ClusterError> {
+        let people: Vec<(UserId, BusinessId)> =
+            self.presence.state().here.iter().map(|(user, here)| (*user, here.business_id)).collect();
+        self.table.rewrite(&people).await
     }
 
     fn hear(&mut self, message: &str) {
@@ -258,6 +281,8 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
             (std::mem::take(&mut state.came), std::mem::take(&mut state.went), std::mem::take(&mut state.changes))
         };
         changes.into_iter().for_each(&self.tell);
+        // Written down first: whoever is told, and looks it up, finds it so.
+        let written = self.write_down(&came, &went).await;
         let node = self.presence.node.0;
         for people in went.chunks(MESSAGE_PEOPLE) {
             self.publish(&Telling::Went { node, people: people.to_vec() });
@@ -265,11 +290,15 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
         for people in came.chunks(MESSAGE_PEOPLE) {
             self.publish(&Telling::Came { node, people: people.to_vec() });
         }
+        written
+    }
+
+    async fn write_down(&self, came: &[(UserId, BusinessId)], went: &[UserId]) -> Result<(), ClusterError> {
         if !went.is_empty() {
-            self.table.remove(&went).await?;
+            self.table.remove(went).await?;
         }
         if !came.is_empty() {
-            self.table.add(&came).await?;
+            self.table.add(came).await?;
         }
         Ok(())
     }

@@ -25,12 +25,19 @@ impl Commands {
     pub async fn miss_calls(&self) -> Result<usize, Error> {
         let due = self.lookups.calls_rung_out(self.clock.now(), LIMIT).await?;
         for call in &due {
-            self.end_by_itself(*call, CallCommand::TimeOut { at: self.clock.now() }).await?;
+            self.end_by_itself(*call, CallCommand::TimeOut { at: self.clock.now() }).await;
         }
         Ok(due.len())
     }
 
-    async fn end_by_itself(&self, id: CallId, command: CallCommand) -> Result<(), Error> {
+    /// Ends a call, or says in the log of the server why it can't: one call keeps no other waiting.
+    async fn end_by_itself(&self, id: CallId, command: CallCommand) {
+        if let Err(error) = self.try_to_end(id, command).await {
+            tracing::warn!(%error, call = %id, "a call can't be ended");
+        }
+    }
+
+    async fn try_to_end(&self, id: CallId, command: CallCommand) -> Result<(), Error> {
         let id = id.to_string();
         let call = self.aggregates.load::<Call>(&id).await?;
         let Some(CallParties { business_id, .. }) = call.state.started().map(|call| call.parties) else {
@@ -62,7 +69,7 @@ impl LostCalls {
         Self { patience_ms, deserted_since: HashMap::new() }
     }
 
-    /// Ends the calls that have been without their parties for too long. To be called every few seconds.
+    /// Ends the calls that have been without their parties for too long. To be called every second or so.
     ///
     /// # Errors
     /// As [`Commands::miss_calls`].
@@ -79,7 +86,7 @@ impl LostCalls {
             let since = before.get(&call).copied().unwrap_or(now);
             self.deserted_since.insert(call, since);
             if now >= since.plus_ms(self.patience_ms) {
-                commands.end_by_itself(call, CallCommand::LoseConnection { at: now }).await?;
+                commands.end_by_itself(call, CallCommand::LoseConnection { at: now }).await;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Calls: starting them, and what either party does to them.
 
-use domain::call::{Call, CallCommand, CallError, CallParties, CallType, StartCall};
+use domain::call::{Call, CallCommand, CallError, CallParties, CallStarted, CallType, StartCall};
 use domain::line::{Line, LineCommand, LineError, TakeLine};
 use domain::{CallId, Invalid, RoomId, Timestamp, UserId};
 
@@ -110,8 +110,11 @@ impl Commands {
     ///
     /// # Errors
     /// When the log can't be used.
-    pub async fn is_ringing(&self, id: CallId) -> Result<bool, Error> {
-        let call = self.aggregates.load::<Call>(&id.to_string()).await?;
+    pub async fn is_ringing(&self, call: &CallStarted) -> Result<bool, Error> {
+        if self.clock.now() >= call.rings_until {
+            return Ok(false);
+        }
+        let call = self.aggregates.load::<Call>(&call.parties.call_id.to_string()).await?;
         Ok(call.state.is_ringing(self.clock.now()))
     }
 

@@ -152,7 +152,7 @@ impl PeopleApi {
                 credential: Some(credentials.credential),
             });
         }
-        let position = api.commands.acknowledged();
+        let position = api.feed.1.position();
         Ok(Found::at(position, IceServers { success: true, ice_servers, expires_at }))
     }
 }

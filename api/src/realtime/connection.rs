@@ -4,6 +4,7 @@
 //! A connection is live, or it is behind. What a live one has no room for is not lost and doesn't end it: it falls behind, and a
 //! [replay](super::replay) brings it back from where it was, at the pace of its client.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +40,15 @@ pub(super) struct Connection {
     outlet: Outlet,
     handed_over: Arc<HandedOver>,
     listed_at: Instant,
+    /// Which of the turns in which connections hear a heartbeat is its own.
+    pub(super) turn: usize,
     progress: Mutex<Progress>,
+}
+
+/// Each connection's is the one after the last one's.
+fn next_turn() -> usize {
+    static TURNS: AtomicUsize = AtomicUsize::new(0);
+    TURNS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Where events leave for the client.
@@ -68,6 +77,8 @@ pub(super) enum Frame {
 pub(super) enum Closing {
     /// The client takes nothing in. It sees its connection break, and comes back by itself.
     TooSlow,
+    /// The client says more than anybody could keep.
+    Flooding,
     /// The token that it was opened with has run out.
     TokenExpired,
     /// The session is over.
@@ -81,6 +92,7 @@ impl Closing {
     pub(super) fn body(self) -> ErrorBody {
         let reason = match self {
             Self::TooSlow => return ErrorBody::new(ErrorCode::Unavailable, "The connection is too slow"),
+            Self::Flooding => return ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once"),
             Self::TokenExpired => "The token has expired",
             Self::LoggedOut => "The session is over",
             Self::Suspended => "The account or its business is suspended",
@@ -91,6 +103,7 @@ impl Closing {
     fn as_str(self) -> &'static str {
         match self {
             Self::TooSlow => "too_slow",
+            Self::Flooding => "flooding",
             Self::TokenExpired => "token_expired",
             Self::LoggedOut => "logged_out",
             Self::Suspended => "suspended",
@@ -102,6 +115,8 @@ struct Progress {
     phase: Phase,
     /// Everything of the person's up to here has gone out.
     cursor: Position,
+    /// Whether something of the moment was left out, so that it isn't known any more who is online.
+    has_missed: bool,
 }
 
 enum Phase {
@@ -149,11 +164,21 @@ impl Connection {
         outlet: Outlet,
         handed_over: Arc<HandedOver>,
     ) -> Self {
-        let progress = Mutex::new(Progress { phase: Phase::Behind, cursor: 0 });
-        Self { person, business_id, session_id, open_until, outlet, handed_over, listed_at: Instant::now(), progress }
+        let progress = Mutex::new(Progress { phase: Phase::Behind, cursor: 0, has_missed: false });
+        Self {
+            person,
+            business_id,
+            session_id,
+            open_until,
+            outlet,
+            handed_over,
+            listed_at: Instant::now(),
+            turn: next_turn(),
+            progress,
+        }
     }
 
-    /// Keeps what is live from now on, on top of everything up to a position.
+    /// Keeps what is live from now on.
     pub(super) fn keep(&self) {
         let mut progress = self.progress();
         if !matches!(progress.phase, Phase::Closed) {
@@ -161,9 +186,27 @@ impl Connection {
         }
     }
 
-    /// Says that everything up to a position has gone out.
+    /// Says where the client is.
     pub(super) fn set_cursor(&self, position: Position) {
         self.progress().cursor = position;
+    }
+
+    /// Says that everything up to a position has gone out. How far that is, which may be further.
+    pub(super) fn advance(&self, position: Position) -> Position {
+        let mut progress = self.progress();
+        progress.cursor = position.max(progress.cursor);
+        progress.cursor
+    }
+
+    /// Tells the client how far the feed is, if it is told what happens as it happens: at least as far as it is itself.
+    pub(super) fn beat(&self, position: Position) {
+        let mut progress = self.progress();
+        if matches!(progress.phase, Phase::Live) {
+            progress.cursor = position.max(progress.cursor);
+            let place = super::payloads::FeedPosition { position: progress.cursor };
+            // Without room for it, it isn't needed: the client has enough to hear.
+            let _ = self.outlet.try_send(&Outgoing::passing("feed:heartbeat", place));
+        }
     }
 
     /// Lets out what was kept, and from now on everything at once; then tells the client that it is up to date. Not when more
@@ -211,9 +254,21 @@ impl Connection {
         match &mut progress.phase {
             // It must not be overtaken by what it is about.
             Phase::Keeping(kept) if kept.len() < KEPT => kept.push(event.clone()),
-            Phase::Live => drop(self.outlet.try_send(event)),
-            Phase::Keeping(_) | Phase::Behind | Phase::Closed => {}
+            Phase::Live => progress.has_missed |= self.outlet.try_send(event).is_err(),
+            Phase::Keeping(_) => progress.has_missed = true,
+            // Once it is up to date it is told who is online.
+            Phase::Behind | Phase::Closed => {}
         }
+    }
+
+    /// Whether something of the moment was left out since this was asked last.
+    pub(super) fn has_missed(&self) -> bool {
+        std::mem::take(&mut self.progress().has_missed)
+    }
+
+    /// Whether nothing goes out any more.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.progress().phase, Phase::Closed)
     }
 
     /// Sends an event of a replay, as soon as there is room for it.
@@ -236,11 +291,6 @@ impl Connection {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK_AGAIN.1);
         }
-    }
-
-    /// Whether events go out as they come.
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.progress().phase, Phase::Live)
     }
 
     /// Whether the client has gone without anybody having noticed. One who connects and breaks off in the same moment may be
@@ -397,6 +447,22 @@ mod tests {
         connection.keep();
         connection.go_live().unwrap();
         assert_eq!(sent(&mut outlet), [3, 4, 0]);
+    }
+
+    #[test]
+    fn the_places_that_a_client_is_told_never_go_back() {
+        let (connection, mut outlet) = connection(10);
+        connection.keep();
+        connection.set_cursor(7);
+        connection.go_live().unwrap();
+        connection.beat(5);
+        connection.beat(9);
+        let mut places = vec![];
+        while let Ok(Frame::Event(event)) = outlet.try_recv() {
+            places.push(event.data()["position"].as_u64().unwrap());
+        }
+        assert_eq!(places, [7, 7, 9]);
+        assert_eq!(connection.advance(8), 9, "a replay doesn't take it back");
     }
 
     #[test]

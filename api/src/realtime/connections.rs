@@ -32,13 +32,14 @@ impl Connections {
 
     /// Lists a connection.
     pub(super) fn add(&self, connection: &Arc<Connection>) {
+        // First, since it may be struck off as soon as it is listed.
+        self.presence.connected(connection.person, connection.business_id);
         {
             let mut listed = self.listed();
             listed.people.entry(connection.person).or_default().push(connection.clone());
             listed.businesses.entry(connection.business_id).or_default().insert(connection.person);
         }
         metrics::gauge!("switchboard_connections").increment(1);
-        self.presence.connected(connection.person, connection.business_id);
     }
 
     /// Strikes a connection off, if it is listed.

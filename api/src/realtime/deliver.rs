@@ -9,12 +9,11 @@ use domain::session::{Session, SessionEvent};
 use domain::user::{User, UserEvent};
 use domain::{BusinessId, Decider, SessionId, UserId};
 use event_store::{Delivery, Position, RecordedEvent, codec};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{Closing, Offered};
 use super::feed_event::{FeedEvent, Told, read};
 use super::outgoing::Outgoing;
-use super::payloads::FeedPosition;
 use super::{Shared, replay};
 
 /// How often a connection hears how far the feed is, even if nothing happens.
@@ -27,6 +26,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn deliver(shared: &Arc<Shared>, after: Position) -> Infallible {
     let mut subscription = shared.api.store.subscribe(after);
     let mut turns = interval(HEARTBEAT / TURNS);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0;
     loop {
         tokio::select! {
@@ -53,16 +53,18 @@ pub(super) async fn deliver(shared: &Arc<Shared>, after: Position) -> Infallible
     }
 }
 
-/// Tells every so many connections how far the feed is, and closes those whose tokens have run out.
+/// Tells those whose turn it is how far the feed is.
 fn beat(shared: &Shared, turn: usize) {
     let began = Instant::now();
-    shared.connections.close_expired(shared.api.clock.now());
-    let heartbeat = Outgoing::passing("feed:heartbeat", FeedPosition { position: shared.connections.position() });
-    for connection in shared.connections.all().iter().skip(turn).step_by(TURNS as usize) {
+    let position = shared.connections.position();
+    for connection in shared.connections.all().iter().filter(|connection| connection.turn % TURNS as usize == turn) {
         if connection.is_abandoned() {
             shared.connections.remove(connection);
-        } else if connection.is_live() {
-            connection.mention(&heartbeat);
+            continue;
+        }
+        connection.beat(position);
+        if connection.has_missed() {
+            connection.mention(&replay::who_is_online(shared, connection));
         }
     }
     metrics::histogram!("switchboard_heartbeat_seconds").record(began.elapsed());

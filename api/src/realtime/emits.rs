@@ -1,16 +1,17 @@
 //! What clients say over a live stream, whatever its transport. Each is answered: with `success`, or the standard error.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use commands::{Caller, Request};
 use domain::call::{Call, CallParties};
 use domain::{CallId, MessageId, UserId};
+use futures_util::future::BoxFuture;
 use poem_openapi::types::ToJSON;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Shared;
 use super::passing::{MAX_SIGNAL_BYTES, Passing, fits};
@@ -19,8 +20,12 @@ use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::limits::Emit;
 use crate::messenger::{Message, SendMessage, call_status};
 
-/// Emits of one connection that are worked on at the same time.
-const EMITS_IN_FLIGHT: usize = 32;
+/// Emits of one connection that may wait to be worked on: with what they carry, and without, to be refused.
+const WAITING: usize = 64;
+const WAITING_TO_BE_REFUSED: usize = 4096;
+
+/// What tells a client how its emit went, once there is room to tell it.
+pub(super) type Answer = Box<dyn FnOnce(Result<Value, ApiError>) -> BoxFuture<'static, ()> + Send>;
 
 /// You have read a message, and all before it in its conversation
 #[derive(Deserialize, JsonSchema)]
@@ -53,26 +58,81 @@ pub(crate) struct SendSignal {
     payload: Value,
 }
 
-/// Somebody who emits.
+/// Somebody who emits. What they say is done in the order in which they say it.
 pub(super) struct Client {
     shared: Arc<Shared>,
     caller: Caller,
-    in_flight: Semaphore,
+    queue: Mutex<Queue>,
 }
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Emitted>,
+    is_worked_on: bool,
+}
+
+/// What a client has said.
+struct Emitted {
+    /// What to do; none when there was no room to keep it.
+    what: Option<(String, Value)>,
+    answer: Answer,
+}
+
+/// A client says more than anybody could keep.
+#[derive(Debug)]
+pub(super) struct Flooded;
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, caller: Caller) -> Self {
-        Self { shared, caller, in_flight: Semaphore::new(EMITS_IN_FLIGHT) }
+        Self { shared, caller, queue: Mutex::default() }
     }
 
-    /// Does what a client asks for. What it is told.
-    pub(super) async fn handle(&self, event: &str, payload: Value) -> Result<Value, ApiError> {
+    /// Does what a client asks for, after what it has asked for before, and has it answered.
+    pub(super) fn hear(self: &Arc<Self>, event: String, payload: Value, answer: Answer) -> Result<(), Flooded> {
+        {
+            let mut queue = self.queue();
+            if queue.waiting.len() >= WAITING_TO_BE_REFUSED {
+                return Err(Flooded);
+            }
+            let what = (queue.waiting.len() < WAITING).then_some((event, payload));
+            queue.waiting.push_back(Emitted { what, answer });
+            if std::mem::replace(&mut queue.is_worked_on, true) {
+                return Ok(());
+            }
+        }
+        let client = self.clone();
+        tokio::spawn(async move { client.work().await });
+        Ok(())
+    }
+
+    async fn work(&self) {
+        loop {
+            let next = {
+                let mut queue = self.queue();
+                let next = queue.waiting.pop_front();
+                queue.is_worked_on = next.is_some();
+                next
+            };
+            let Some(Emitted { what, answer }) = next else { return };
+            let outcome = match what {
+                Some((event, payload)) => self.handle(&event, payload).await,
+                None => Err(too_many()),
+            };
+            answer(outcome).await;
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn handle(&self, event: &str, payload: Value) -> Result<Value, ApiError> {
         let kind = match event {
             "call:signal" => Emit::Signal,
             "typing:start" | "typing:stop" => Emit::Typing,
             _ => Emit::Other,
         };
-        let (request, _in_flight) = self.accept(kind).await?;
+        let request = self.accept(kind).await?;
         let commands = &self.shared.api.commands;
         match event {
             "message:send" => {
@@ -120,14 +180,11 @@ impl Client {
     }
 
     /// Counts an emit, and finds out whether the person may still be here.
-    async fn accept(&self, kind: Emit) -> Result<(Request, SemaphorePermit<'_>), ApiError> {
+    async fn accept(&self, kind: Emit) -> Result<Request, ApiError> {
         let api = &self.shared.api;
         api.limits.count_emit(self.caller.session_id, kind)?;
-        let in_flight = self.in_flight.try_acquire().map_err(|_| {
-            ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once: wait for their acknowledgements")
-        })?;
         let caller = api.commands.still_authentic(&self.caller).await?;
-        Ok((Request { caller, correlation_id: api.ids.next() }, in_flight))
+        Ok(Request { caller, correlation_id: api.ids.next() })
     }
 
     async fn signal(&self, request: &Request, signal: SendSignal) -> Result<Value, ApiError> {
@@ -152,6 +209,10 @@ impl Client {
         self.shared.api.commands.reachable(request, to).await?;
         Ok(to)
     }
+}
+
+pub(super) fn too_many() -> ApiError {
+    ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once: wait for their acknowledgements").into()
 }
 
 fn call_id(id: &str) -> Result<CallId, ApiError> {

@@ -5,6 +5,7 @@ use domain::call::{Call, CallEvent, CallParties};
 use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
 use domain::message::{Message, MessageEvent, MessageSent};
 use domain::reading::{MessagesRead, Reading, ReadingEvent};
+use domain::user::Account;
 use domain::{Decider, DomainEvent, UserId};
 use event_store::{Position, RecordedEvent, codec};
 
@@ -69,7 +70,7 @@ impl FeedEvent {
         Ok(match self {
             Self::Message(sent) if sent.recipient_id == person => {
                 // As it is now, not as it was: names change.
-                let sender = commands.account(sent.sender_id).await?;
+                let sender = account(commands, sent.sender_id).await?;
                 let message = Delivered {
                     conversation_id: sent.conversation_id,
                     sender_id: sent.sender_id,
@@ -96,15 +97,26 @@ impl FeedEvent {
                 // Somebody who comes back later is called only if it still rings.
                 (CallEvent::Started(call), None)
                     if call.parties.receiver_id == person
-                        && (told == Told::Live || commands.is_ringing(call.parties.call_id).await?) =>
+                        && (told == Told::Live || commands.is_ringing(call).await?) =>
                 {
-                    let caller = commands.account(call.parties.caller_id).await?;
+                    let caller = account(commands, call.parties.caller_id).await?;
                     let incoming = CallIncoming::of(call, caller.as_ref(), position);
                     Some(Outgoing::durable("call:incoming", position, incoming))
                 }
                 (_, None) => None,
             },
         })
+    }
+}
+
+/// Somebody as they are now. One whose history can't be read has no name, and keeps nobody waiting.
+async fn account(commands: &Commands, id: UserId) -> Result<Option<Account>, Error> {
+    match commands.account(id).await {
+        Err(Error::Internal(error)) => {
+            tracing::error!(%error, "somebody's name can't be read");
+            Ok(None)
+        }
+        known => known,
     }
 }
 

@@ -55,6 +55,16 @@ impl HandedOver {
         }
     }
 
+    /// Writes down what waits, before the server stops. What may not be said yet is waited for.
+    pub(super) async fn write_all(&self, commands: &Commands) {
+        let deadline = Instant::now() + Duration::from_millis(PAUSE_MS.unsigned_abs()) + LOOK * 2;
+        while Instant::now() < deadline && self.waiting().values().any(|waiting| !waiting.messages.is_empty()) {
+            let due = self.take_due();
+            stream::iter(due).for_each_concurrent(AT_ONCE, |due| self.write(commands, due)).await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn write(&self, commands: &Commands, (person, business_id, messages): (UserId, BusinessId, Vec<Delivered>)) {
         let again = match commands.hand_over(person, business_id, messages.clone()).await {
             Ok(Noted::Noted) => return,

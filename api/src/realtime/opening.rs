@@ -36,7 +36,7 @@ impl Opening {
         }
         let (caller, open_until) = authenticate(shared, request.headers(), uri).await?;
         shared.api.limits.count_request(caller.session_id)?;
-        // A browser that reconnects by itself repeats the address, and says in the header how far it has come since.
+        // Whoever reconnects by itself repeats the address, and says in the header how far it has come since.
         let since = match request.headers().get("last-event-id") {
             Some(id) => Some(("Last-Event-ID", id.to_str().unwrap_or("?"))),
             None => parameter(uri, "since").map(|since| ("since", since)),

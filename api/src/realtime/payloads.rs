@@ -111,11 +111,26 @@ pub(crate) struct CallSignal {
 
 /// What a signal carries
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
+#[schemars(!try_from)]
 pub(crate) enum SignalKind {
     Offer,
     Answer,
     Candidate,
+}
+
+/// Serde's own way would take `{"offer": null}` for `"offer"`.
+impl TryFrom<String> for SignalKind {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "offer" => Ok(Self::Offer),
+            "answer" => Ok(Self::Answer),
+            "candidate" => Ok(Self::Candidate),
+            _ => Err("must be offer, answer or candidate"),
+        }
+    }
 }
 
 /// Who is online; sent once you are connected

@@ -102,6 +102,9 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
     // Up to where what is live isn't kept; unknown as long as nothing is.
     let mut kept_from = None;
     loop {
+        if connection.is_closed() {
+            return Replayed::Closed;
+        }
         let missed = match shared.replays.missed(shared, connection.person, since, PAGE_EVENTS).await {
             Ok(missed) => missed,
             Err(error) => {
@@ -118,8 +121,10 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
                 stopped => return stopped,
             }
         }
-        since = missed.position;
-        connection.set_cursor(since);
+        if missed.is_reset {
+            connection.set_cursor(missed.position);
+        }
+        since = connection.advance(missed.position);
         if !missed.is_all {
             continue;
         }
@@ -129,11 +134,13 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
             let _ = shared.api.feed.1.reached(from, FEED_PATIENCE).await;
             continue;
         }
-        if go_live(shared, connection).is_ok() {
+        if go_live(shared, connection).await.is_ok() {
             return Replayed::Sent;
         }
-        // More has happened meanwhile than is kept, or there is no room for it.
+        // More has happened meanwhile than is kept, or there is no room for it. Some of it may have gone out.
         kept_from = None;
+        since = connection.advance(since);
+        let place = FeedPosition { position: since };
         match connection.replay(&Outgoing::passing("feed:heartbeat", place)).await {
             Replayed::Sent => {}
             stopped => return stopped,
@@ -141,10 +148,13 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
     }
 }
 
-/// Makes a connection live, and says who is online: what it was told of that before may have been left out.
-pub(super) fn go_live(shared: &Shared, connection: &Connection) -> Result<(), Position> {
-    connection.go_live()?;
+/// Makes a connection live whose events are kept. Before that it is told who is online: whoever comes or goes from now on is kept too.
+pub(super) async fn go_live(shared: &Shared, connection: &Connection) -> Result<(), Position> {
+    connection.replay(&who_is_online(shared, connection)).await;
+    connection.go_live()
+}
+
+pub(super) fn who_is_online(shared: &Shared, connection: &Connection) -> Outgoing {
     let users = shared.presence.online(connection.business_id).iter().map(ToString::to_string).collect();
-    connection.mention(&Outgoing::passing("users:online", UsersOnline { users }));
-    Ok(())
+    Outgoing::passing("users:online", UsersOnline { users })
 }

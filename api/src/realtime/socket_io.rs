@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use commands::{Caller, Claims};
 use domain::Timestamp;
 use domain::session::Audience;
 use event_store::Position;
+use futures_util::FutureExt;
 use serde::Deserialize;
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -15,11 +17,16 @@ use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{AckSender, Event, Extension, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::Socket;
+use tokio::time::Instant;
 
-use super::connection::{Connection, Outlet};
+use super::connection::{Closing, Connection, Outlet};
 use super::emits::Client;
 use super::{Shared, replay};
-use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::error::ApiError;
+
+/// How long an answer waits for room, and how long until it is looked again whether there is.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a client sends to connect.
 #[derive(Deserialize)]
@@ -32,7 +39,7 @@ struct Credentials {
 /// A connection that its client hasn't been told of yet.
 #[derive(Clone)]
 struct Admitted {
-    connection: Arc<Connection>,
+    connection: Weak<Connection>,
     since: Option<Position>,
 }
 
@@ -52,7 +59,8 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
                 .authenticate(&token, Audience::Messenger)
                 .await
                 .map_err(|error| Refused(error.body().error.clone()))?;
-            let connection = admit(&shared, &socket, caller, open_until, since);
+            shared.api.limits.count_request(caller.session_id).map_err(|error| Refused(error.body().error.clone()))?;
+            let connection = Arc::downgrade(&admit(&shared, &socket, caller, open_until, since));
             socket.extensions.insert(Admitted { connection, since });
             Ok::<(), Refused>(())
         }
@@ -60,9 +68,10 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
     let connected = {
         let shared = shared.clone();
         async move |socket: SocketRef, Extension(admitted): Extension<Admitted>| {
-            // The socket's own extensions hold the socket through it.
             socket.extensions.remove::<Admitted>();
-            shared.welcome(admitted.connection, admitted.since).await;
+            if let Some(connection) = admitted.connection.upgrade() {
+                shared.welcome(connection, admitted.since).await;
+            }
         }
     };
     io.ns("/", connected.with(admit));
@@ -94,21 +103,51 @@ fn admit(
     };
     let connection = shared.admit(caller, open_until, since, outlet);
     let client = Arc::new(Client::new(shared.clone(), caller));
-    socket.on_fallback(async move |socket: SocketRef, Event(event): Event, payload: TryData<Value>, reply: Reply| {
-        let outcome = match payload {
-            TryData(Ok(payload)) => client.handle(&event, payload).await,
-            TryData(Err(_)) => {
-                Err(ErrorBody::new(ErrorCode::ValidationError, "the payload must be one JSON object").into())
-            }
-        };
-        reply.send(&socket, outcome);
-    });
-    let (leaving, left) = (shared.clone(), connection.clone());
-    socket.on_disconnect(async move |socket: SocketRef| {
-        socket.extensions.remove::<Admitted>();
-        leaving.connections.remove(&left);
+    socket.extensions.insert(Speaker { client, shared: shared.clone(), connection: Arc::downgrade(&connection) });
+    socket.on_fallback(async |Heard: Heard| {});
+    let (leaving, left) = (shared.clone(), Arc::downgrade(&connection));
+    socket.on_disconnect(async move || {
+        if let Some(left) = left.upgrade() {
+            leaving.connections.remove(&left);
+        }
     });
     connection
+}
+
+/// Somebody who may say something.
+#[derive(Clone)]
+struct Speaker {
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    connection: Weak<Connection>,
+}
+
+/// Something has been heard. The library runs handlers as tasks, in whatever order; what it hands to them it makes in the order in which
+/// it was said, so it is here that an emit takes its place in the queue.
+struct Heard;
+
+impl FromMessageParts<LocalAdapter> for Heard {
+    type Error = Infallible;
+
+    fn from_message_parts(
+        socket: &Arc<Socket<LocalAdapter>>,
+        value: &mut socketioxide_core::Value,
+        ack_id: &Option<i64>,
+    ) -> Result<Self, Infallible> {
+        let Some(Speaker { client, shared, connection }) = socket.extensions.get() else { return Ok(Self) };
+        let event = Event::from_message_parts(socket, value, ack_id).map_or_else(|_| String::new(), |event| event.0);
+        // What is no JSON value is no object either.
+        let payload = TryData::<Value>::from_message_parts(socket, value, ack_id);
+        let payload = payload.ok().and_then(|payload| payload.0.ok()).unwrap_or_default();
+        let reply = Reply { socket: socket.clone(), ack_id: *ack_id };
+        let answer = move |outcome| reply.send(outcome).boxed();
+        if client.hear(event, payload, Box::new(answer)).is_err()
+            && let Some(connection) = connection.upgrade()
+        {
+            shared.connections.close(&connection, Closing::Flooding);
+        }
+        Ok(Self)
+    }
 }
 
 impl Shared {
@@ -137,11 +176,11 @@ impl Shared {
         let Connection { person, session_id, .. } = *connection;
         let claims = Claims { user_id: person, session_id, audience: Audience::Messenger };
         if matches!(self.api.commands.authenticate(claims).await, Err(commands::Error::Unauthorized(_))) {
-            return self.connections.close(&connection, super::connection::Closing::LoggedOut);
+            return self.connections.close(&connection, Closing::LoggedOut);
         }
         let behind = match since {
             Some(since) => Err(since),
-            None => replay::go_live(self, &connection),
+            None => replay::go_live(self, &connection).await,
         };
         if let Err(since) = behind {
             tokio::spawn(replay::bring_up_to_date(self.clone(), connection, since));
@@ -151,30 +190,27 @@ impl Shared {
 
 /// Where the outcome of an emit goes: into its acknowledgement, if the client wants one; otherwise an error goes out as an event.
 struct Reply {
-    ack: AckSender,
-    is_wanted: bool,
-}
-
-impl FromMessageParts<LocalAdapter> for Reply {
-    type Error = Infallible;
-
-    fn from_message_parts(
-        socket: &Arc<Socket<LocalAdapter>>,
-        value: &mut socketioxide_core::Value,
-        ack_id: &Option<i64>,
-    ) -> Result<Self, Infallible> {
-        let Ok(ack) = AckSender::from_message_parts(socket, value, ack_id);
-        Ok(Self { ack, is_wanted: ack_id.is_some() })
-    }
+    socket: Arc<Socket<LocalAdapter>>,
+    ack_id: Option<i64>,
 }
 
 impl Reply {
-    fn send(self, socket: &SocketRef, outcome: Result<Value, ApiError>) {
-        // A client that is gone needs no answer.
-        let _ = match outcome {
-            Ok(success) => self.ack.send(&success).is_ok(),
-            Err(error) if self.is_wanted => self.ack.send(error.body()).is_ok(),
-            Err(error) => socket.emit("error", error.body()).is_ok(),
-        };
+    /// Answers as soon as there is room for it. A client that is gone, or makes none, needs no answer.
+    async fn send(self, outcome: Result<Value, ApiError>) {
+        let deadline = Instant::now() + ANSWER_PATIENCE;
+        while self.socket.connected() && !self.try_send(&outcome) && Instant::now() < deadline {
+            tokio::time::sleep(ANSWER_PAUSE).await;
+        }
+    }
+
+    /// Whether there was room for it, or no need.
+    fn try_send(&self, outcome: &Result<Value, ApiError>) -> bool {
+        let mut nothing = socketioxide_core::Value::Str(String::new().into(), None);
+        let Ok(ack) = AckSender::from_message_parts(&self.socket, &mut nothing, &self.ack_id);
+        match outcome {
+            Ok(success) => ack.send(success).is_ok(),
+            Err(error) if self.ack_id.is_some() => ack.send(error.body()).is_ok(),
+            Err(error) => self.socket.emit("error", error.body()).is_ok(),
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Socket.IO inside poem: the streams of upgrades are handed over, everything else goes to the service as it is.
 
+use bytes::Bytes;
 use engineioxide::service::NotFoundService;
 use headers::SecWebsocketKey;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::service::Service;
-use poem::http::{Request as HttpRequest, StatusCode, Uri};
+use poem::http::{Method, Request as HttpRequest, StatusCode, Uri};
 use poem::{Body, Endpoint, Request, Response, Result};
 use socketioxide::service::SocketIoService;
 
@@ -21,6 +22,13 @@ pub(crate) struct SocketIoEndpoint {
 
 impl SocketIoEndpoint {
     pub(super) fn new(service: SocketIoService<NotFoundService>, streams: Streams) -> Self {
+        let closing = service.clone();
+        streams.when_lost(move |id| {
+            // A server that is stopping has closed them all.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(close_session(closing.clone(), id));
+            }
+        });
         Self { service, streams }
     }
 
@@ -84,6 +92,18 @@ fn is_handshake(uri: &Uri) -> bool {
         sid.len() == 16 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     });
     parameter(uri, "EIO") == Some("4") && parameter(uri, "transport") == Some("websocket") && sid_is_one
+}
+
+/// Closes a connection as its client would by polling. The library does so itself once an upgrade is complete; one that breaks off
+/// half-way it would wait for, for ever.
+async fn close_session(service: SocketIoService<NotFoundService>, id: String) {
+    let mut request = HttpRequest::new(Full::new(Bytes::from_static(b"1")));
+    *request.method_mut() = Method::POST;
+    if let Ok(uri) = format!("/socket.io/?EIO=4&transport=polling&sid={id}").parse() {
+        *request.uri_mut() = uri;
+        let Ok(answer) = service.call(request).await;
+        tracing::trace!(status = %answer.status(), "a connection has lost its stream");
+    }
 }
 
 fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {

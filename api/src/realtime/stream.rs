@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +24,11 @@ pub(super) struct Streams {
     all: CancellationToken,
     is_closing: Arc<AtomicBool>,
     connections: Arc<Mutex<ByConnection>>,
+    on_lost: Arc<OnceLock<OnLost>>,
 }
+
+/// What is done about a connection whose upgraded stream has ended, by its id.
+type OnLost = Box<dyn Fn(String) + Send + Sync>;
 
 /// What is known of connections that began with polling, by the connection's id.
 #[derive(Default)]
@@ -58,6 +62,11 @@ impl Streams {
             cut_writing: Box::pin(cutter.cancelled_owned()),
             listed,
         }
+    }
+
+    /// Has something done about each connection whose upgraded stream has ended.
+    pub(super) fn when_lost(&self, on_lost: impl Fn(String) + Send + Sync + 'static) {
+        let _ = self.on_lost.set(Box::new(on_lost));
     }
 
     /// Ends a connection that began with polling: its stream, if it was upgraded, and polling.
@@ -125,6 +134,9 @@ impl<S> Drop for CuttableStream<S> {
     fn drop(&mut self) {
         if let Some((streams, id)) = &self.listed {
             streams.connections().upgraded.remove(id);
+            if let Some(on_lost) = streams.on_lost.get() {
+                on_lost(id.clone());
+            }
         }
     }
 }

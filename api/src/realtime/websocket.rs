@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::SplitSink;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt, future};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::connection::{Closing, Frame, Outlet};
 use super::emits::Client;
 use super::opening::Opening;
 use super::stream::Cutter;
 use super::{MAX_MESSAGE_BYTES, STREAM_FRAMES, Shared};
-use crate::error::{ErrorBody, ErrorCode};
+use crate::error::{ApiError, ErrorBody, ErrorCode};
 
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(25);
@@ -93,7 +93,7 @@ where
                 match message {
                     Some(Ok(Message::Text(text))) => {
                         if let Some(room) = room.take() {
-                            listen(client.clone(), room, text);
+                            listen(&client, room, &text);
                         }
                         Ok(())
                     }
@@ -117,22 +117,26 @@ where
 }
 
 /// Works on what a client says, and has it answered where there is room for it.
-fn listen(client: Arc<Client>, room: OwnedPermit<String>, text: Utf8Bytes) {
-    tokio::spawn(async move {
-        let Emit { id, emit, data } = match serde_json::from_str(&text) {
-            Ok(emit) => emit,
-            Err(error) => {
-                room.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
-                return;
-            }
+fn listen(client: &Arc<Client>, room: OwnedPermit<String>, text: &str) {
+    let Emit { id, emit, data } = match serde_json::from_str(text) {
+        Ok(emit) => emit,
+        Err(error) => {
+            room.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
+            return;
+        }
+    };
+    let answer = move |outcome: Result<Value, ApiError>| {
+        let ack = match outcome {
+            Ok(success) => id.is_some().then_some(success),
+            Err(error) => Some(serde_json::to_value(error.body()).unwrap_or_default()),
         };
-        let ack = match client.handle(&emit, data).await {
-            Ok(success) if id.is_some() => success,
-            Ok(_) => return,
-            Err(error) => serde_json::to_value(error.body()).unwrap_or_default(),
-        };
-        room.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
-    });
+        if let Some(ack) = ack {
+            room.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
+        }
+        future::ready(()).boxed()
+    };
+    // There is room for no more answers than a client may have waiting.
+    let _ = client.hear(emit, data, Box::new(answer));
 }
 
 fn malformed(reason: &str) -> String {

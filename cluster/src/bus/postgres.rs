@@ -38,7 +38,13 @@ async fn send(connect: PgConnectOptions, node: NodeId, mut outgoing: mpsc::Recei
             number += 1;
             parts.extend(split(node, number, &message));
         }
-        if let Err(error) = notify(&mut connection, &connect, &parts).await {
+        // The connection may just have been lost. To be told twice does no harm, and to be told nothing does.
+        let mut sent = notify(&mut connection, &connect, &parts).await;
+        if sent.is_err() {
+            connection = None;
+            sent = notify(&mut connection, &connect, &parts).await;
+        }
+        if let Err(error) = sent {
             tracing::warn!(%error, "messages to other nodes are lost");
             metrics::counter!("switchboard_bus_lost_total").increment(1);
             connection = None;

@@ -93,9 +93,9 @@ impl Picture {
         changes
     }
 
-    /// Whether anything is known of a node.
-    pub(super) fn knows(&self, node: NodeId) -> bool {
-        self.nodes.contains_key(&node)
+    /// The nodes at which anybody is or was.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
     }
 
     pub(super) fn is_online(&self, user: UserId) -> bool {
