@@ -8,6 +8,7 @@ mod support;
 mod asyncapi;
 mod bus;
 mod calls;
+mod chaos;
 mod conformance;
 mod contract;
 mod durability;

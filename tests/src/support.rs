@@ -2,6 +2,8 @@
 
 mod database;
 mod people;
+mod proxy;
+mod random;
 mod requirements;
 mod server;
 mod socket;
@@ -9,6 +11,8 @@ mod streams;
 
 pub(crate) use database::Database;
 pub(crate) use people::{Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error};
+pub(crate) use proxy::{Cut, Link, Proxy};
+pub(crate) use random::{Random, seed};
 pub(crate) use requirements::{JS_DIR, Requirement, is_installed};
 pub(crate) use server::{ADMIN, Server, Settings, command};
 pub(crate) use socket::{Socket, Transports};

@@ -23,7 +23,7 @@ pub(crate) enum Transports {
 impl Transports {
     pub(crate) const ALL: [Self; 3] = [Self::Polling, Self::WebSocket, Self::Upgrade];
 
-    fn names(self) -> Value {
+    pub(crate) fn names(self) -> Value {
         match self {
             Self::Polling => json!(["polling"]),
             Self::WebSocket => json!(["websocket"]),
