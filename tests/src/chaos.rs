@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::clients::{Device, Inbox, Seen, Way};
+use self::clients::{Device, Inbox, Way};
 use self::traffic::Traffic;
 use self::truth::Truth;
 use crate::support::{
@@ -36,7 +36,7 @@ struct Scale {
 impl Scale {
     fn wanted() -> Self {
         if full_scale() {
-            Self { people: 200, messages: 20_000, calls: 2_000, cuts: 50, time: Duration::from_secs(180) }
+            Self { people: 200, messages: 20_000, calls: 2_000, cuts: 50, time: Duration::from_mins(3) }
         } else {
             Self { people: 24, messages: 600, calls: 60, cuts: 5, time: Duration::from_secs(8) }
         }
@@ -47,6 +47,8 @@ impl Scale {
 const LONGEST_CUT_MS: u64 = 2000;
 /// How long a client may take to get what it has missed: the official one may need 45 s to find out that its connection is dead.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// A client that takes longer than this is worth a remark.
+const SLOW: Duration = Duration::from_secs(2);
 /// How often the server is killed.
 const KILLS: usize = 5;
 
@@ -75,50 +77,34 @@ async fn run(kills: usize) {
     let proxy = Proxy::new(&server.url);
     let url = watch::Sender::new(server.url.clone());
     let traffic = Traffic::plan(people.clone(), url.subscribe(), scale.messages, scale.calls, &mut random);
-    let (mut cutters, mut devices, mut inboxes) = (JoinSet::new(), vec![], vec![]);
+    let (mut cutters, mut devices, mut clients) = (JoinSet::new(), vec![], vec![]);
     for (n, person) in people.iter().enumerate() {
         let (link, inbox, way) = (proxy.link().await, Inbox::new(), Way::ALL[n % Way::ALL.len()]);
-        let person = person.at(&link.url);
-        devices.push(Device { way, person, since, random: random.fork(), inbox: inbox.clone() });
-        inboxes.push((way, inbox));
+        let at_proxy = person.at(&link.url);
+        devices.push(Device { way, person: at_proxy, since, random: random.fork(), inbox: inbox.clone() });
+        clients.push(Client { way, person: person.id.clone(), inbox });
         cutters.spawn(cut(link, traffic.clone(), scale.cuts, random.fork()));
     }
-    let clients = clients::run(devices).await;
-    let killer = kill(server, &database, kills, &traffic, random.fork(), |server| {
+    let mut running = clients::run(devices).await;
+    let killing = kill(server, &database, kills, &traffic, random.fork(), |server| {
         url.send_replace(server.clone());
         proxy.turn_to(&server);
     });
-    let began = Instant::now();
-    let ((), server) = tokio::join!(traffic.run(scale.time), killer);
-    let took = began.elapsed();
+    let ((), server) = tokio::join!(traffic.run(scale.time), killing);
     cutters.join_all().await;
 
     let pool = database.pool().await;
     until_no_call_is_open(&pool).await;
-    // Once a client has the last message to it, it has all before.
-    let (mut complaints, mut told, mut connections) = (vec![], 0, 0);
-    let mut last = vec![];
-    for n in 0..people.len() {
-        let message = traffic.send((n + 1) % people.len(), n, &format!("the last one to {n}")).await;
-        last.push(message["position"].as_u64().unwrap());
-    }
-    let waited_since = Instant::now();
-    for ((_, inbox), until) in inboxes.iter().zip(&last) {
-        // Who never gets there is found out below.
-        inbox.has_reached(*until, PATIENCE.saturating_sub(waited_since.elapsed())).await;
-    }
-    let waited = waited_since.elapsed();
+    let last = until_all_have_a_last_message(&clients, &traffic).await;
+    assert!(running.try_join_next().is_none(), "a client has failed; {again}");
     let truth = Truth::read(&pool, since).await;
     pool.close().await;
-    for (n, ((way, inbox), until)) in inboxes.iter().zip(&last).enumerate() {
-        let (seen, truth) = (inbox.seen(), &truth[&people[n].id]);
-        told += truth.len();
-        connections += seen.iter().filter(|seen| matches!(seen, Seen::Connected { .. })).count();
-        if let Some(complaint) = truth.contradicts(&seen, *until) {
-            complaints.push(format!("client {n} over {way:?}: {complaint}"));
+    let mut complaints = vec![];
+    for (Client { way, person, inbox }, last) in clients.iter().zip(last) {
+        if let Some(complaint) = truth[person].contradicts(&inbox.seen(), last) {
+            complaints.push(format!("over {way:?} {complaint}"));
         }
     }
-    println!("{took:?} of traffic, {told} events over {connections} connections, the last of them {waited:?} later");
     let said: Vec<String> = server.lines().into_iter().filter(|line| !line.contains(" INFO ")).collect();
     assert!(
         complaints.is_empty(),
@@ -127,8 +113,36 @@ async fn run(kills: usize) {
         people.len(),
         complaints[..complaints.len().min(5)].concat()
     );
+    let connections: usize = clients.iter().map(|client| client.inbox.connections()).sum();
+    println!("{} events over {connections} connections", truth.values().map(Truth::len).sum::<usize>());
     assert!(connections > people.len() * scale.cuts / 2, "there were {connections} connections only; {again}");
-    drop(clients);
+}
+
+/// What is known of a client from outside.
+struct Client {
+    way: Way,
+    /// Whose it is.
+    person: String,
+    inbox: Arc<Inbox>,
+}
+
+/// Once a client has the last message to it, it has all before. The position of each one's.
+async fn until_all_have_a_last_message(clients: &[Client], traffic: &Traffic) -> Vec<u64> {
+    let mut last = vec![];
+    for n in 0..clients.len() {
+        let message = traffic.send((n + 1) % clients.len(), n, &format!("the last one to {n}")).await;
+        last.push(message["position"].as_u64().unwrap());
+    }
+    let began = Instant::now();
+    for (Client { way, inbox, .. }, position) in clients.iter().zip(&last) {
+        let before = began.elapsed();
+        // Who never gets there is told nothing that comes after what they lack, and found out by that.
+        inbox.has_reached(*position, PATIENCE.saturating_sub(before)).await;
+        if began.elapsed() > before + SLOW {
+            println!("somebody over {way:?} has only got everything after {:?}", began.elapsed());
+        }
+    }
+    last
 }
 
 async fn set_up(count: usize) -> (Server, Database, Vec<Person>) {

@@ -1,5 +1,6 @@
 //! Clients that go on from where they were, whatever happens to their connections. They throw nothing away that they get twice.
 
+use std::fmt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(super) struct Told {
 }
 
 /// What a client has seen.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Seen {
     Told(Told),
     /// It connected, and said that it has got everything up to here.
@@ -65,6 +66,16 @@ pub(super) enum Seen {
     },
 }
 
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(Told { position, event, id }) => write!(f, "{position} {event} of {id}"),
+            Self::Connected { since } => write!(f, "connects since {since}"),
+            Self::Place { event, position } => write!(f, "{position} {event}"),
+        }
+    }
+}
+
 /// Everything that a client has seen, in order.
 pub(super) struct Inbox(watch::Sender<Vec<Seen>>);
 
@@ -75,6 +86,11 @@ impl Inbox {
 
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.0.borrow().clone()
+    }
+
+    /// How often it connected.
+    pub(super) fn connections(&self) -> usize {
+        self.0.borrow().iter().filter(|seen| matches!(seen, Seen::Connected { .. })).count()
     }
 
     /// Waits until the client has been told something; false when that takes too long.
@@ -134,7 +150,7 @@ async fn run_official(clients: Vec<(Transports, Device)>, tasks: &mut JoinSet<()
     let settings = clients.iter().map(|(transports, Device { person, since, .. })| {
         json!({"url": person.url, "transports": transports.names(), "token": person.token, "since": since})
     });
-    let settings = Value::from_iter(settings);
+    let settings: Value = settings.collect();
     let mut node = Command::new("node")
         .arg("chaos.mjs")
         .current_dir(JS_DIR)

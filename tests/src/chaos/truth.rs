@@ -51,9 +51,17 @@ impl Truth {
         let mut expected = self.told.iter().take_while(|told| told.position <= until);
         for (at, one) in seen.iter().enumerate() {
             let told = match one {
-                Seen::Told(told) => told,
+                Seen::Connected { .. } => continue,
                 Seen::Place { event, .. } if event == "feed:reset" => return Some(excerpt("it was reset", seen, at)),
-                Seen::Place { .. } | Seen::Connected { .. } => continue,
+                // Going on from there, it would be told things again.
+                Seen::Place { position, .. } if *position < last => {
+                    return Some(excerpt("its place went back", seen, at));
+                }
+                Seen::Place { position, .. } => {
+                    last = *position;
+                    continue;
+                }
+                Seen::Told(told) => told,
             };
             if told.position <= last {
                 return Some(excerpt("it was told something again, or too late", seen, at));
@@ -104,7 +112,7 @@ fn excerpt(complaint: &str, seen: &[Seen], at: usize) -> String {
     let mut text = format!("{complaint}, at >\n");
     for (n, one) in seen.iter().enumerate().skip(at.saturating_sub(12)).take(16) {
         let mark = if n == at { '>' } else { ' ' };
-        let _ = writeln!(text, "  {mark} {one:?}");
+        let _ = writeln!(text, "  {mark} {one}");
     }
     text
 }

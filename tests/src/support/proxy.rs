@@ -39,7 +39,7 @@ pub(crate) enum Cut {
 }
 
 /// How long a reset waits for something that it could interrupt.
-const SOMETHING_TO_INTERRUPT: Duration = Duration::from_millis(50);
+const SOMETHING_TO_INTERRUPT: Duration = Duration::from_millis(500);
 const BUFFER: usize = 16 * 1024;
 
 impl Proxy {
@@ -123,12 +123,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, mut cuts: broadca
         match cut {
             // One of the two is gone without a word; the other one is told in the same way.
             None => {}
-            Some(Cut::Reset { after }) => {
-                if timeout(SOMETHING_TO_INTERRUPT, down.step()).await.is_ok() && !down.is_over {
-                    down.read.truncate(after);
-                    let _ = down.to.try_write(&down.read);
-                }
-            }
+            Some(Cut::Reset { after }) => down.begin_something(after).await,
             Some(Cut::Stall(time)) => sleep(time).await,
             Some(Cut::ServerFallsSilent(time)) => {
                 let _ = down.to.shutdown().await;
@@ -170,6 +165,15 @@ impl Pump<'_> {
             self.to.shutdown().await?;
         }
         Ok(())
+    }
+
+    /// Waits for something to forward, and forwards the beginning of it.
+    async fn begin_something(&mut self, len: usize) {
+        if self.read.is_empty() {
+            let _ = timeout(SOMETHING_TO_INTERRUPT, self.from.read_buf(&mut self.read)).await;
+        }
+        self.read.truncate(len);
+        let _ = self.to.try_write(&self.read);
     }
 
     async fn go_on(&mut self) {
