@@ -15,15 +15,22 @@ pub(crate) enum Requirement {
     NatsServer,
     /// The command `curl`.
     Curl,
+    /// Chromium, the library that drives it, and the official Socket.IO client for its pages.
+    Chromium,
+    /// The TURN server coturn, and its own client.
+    Coturn,
 }
 
 impl Requirement {
     fn is_there(self) -> bool {
         match self {
-            Self::SocketIoClient => runs("node") && Path::new(JS_DIR).join("node_modules/socket.io-client").is_dir(),
-            Self::AsyncApiParser => runs("node") && Path::new(JS_DIR).join("node_modules/@asyncapi/parser").is_dir(),
+            Self::AsyncApiParser => runs("node") && is_module("@asyncapi/parser"),
             Self::NatsServer => runs("nats-server"),
+            Self::SocketIoClient => runs("node") && is_module("socket.io-client"),
             Self::Curl => runs("curl"),
+            Self::Chromium => Self::SocketIoClient.is_there() && is_module("playwright-core") && runs(CHROMIUM),
+            // Its client knows no `--version`.
+            Self::Coturn => runs("turnserver") && is_on_the_path("turnutils_uclient"),
         }
     }
 
@@ -39,10 +46,17 @@ impl Requirement {
             }
             Self::NatsServer => "a NATS server (Debian: apt install nats-server)",
             Self::Curl => "curl (Debian: apt install curl)",
+            Self::Chromium => {
+                "Chromium at /usr/bin/chromium (Debian: apt install chromium) and Node.js 20 (apt install nodejs npm); then run \
+                 `npm ci --prefix tests/js`"
+            }
+            Self::Coturn => "coturn (Debian: apt install coturn)",
         }
     }
 }
 
+/// Where Debian puts it.
+pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
 /// Where the JavaScript of the tests is.
 pub(crate) const JS_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
 
@@ -58,6 +72,14 @@ pub(crate) fn is_installed(requirement: Requirement) -> bool {
         let _ = std::io::stderr().write_all(message.as_bytes());
     }
     is_there
+}
+
+fn is_module(name: &str) -> bool {
+    Path::new(JS_DIR).join("node_modules").join(name).is_dir()
+}
+
+fn is_on_the_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 fn runs(program: &str) -> bool {
