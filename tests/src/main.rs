@@ -16,6 +16,7 @@ mod durability;
 mod feed;
 mod hostile;
 mod lifetime;
+mod hostile_sockets;
 mod limits;
 mod managed_postgres;
 mod operations;
