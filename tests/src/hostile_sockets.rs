@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -228,6 +229,31 @@ async fn connect_error(url: &str, credentials: &str) -> String {
 }
 
 #[tokio::test]
+async fn who_leaves_while_being_let_in_is_not_there() {
+    let mut scene = Scene::start().await;
+    let credentials = format!("40{}", json!({"token": scene.mallory.token}));
+    for _ in 0..scaled(500) {
+        let mut stream = Protocol::SocketIo.open(&scene.mallory.url, &[]).await.unwrap();
+        stream.send(Message::text(credentials.clone())).await.unwrap();
+        drop(stream);
+    }
+    // A session that polls, and is ended in the middle of what it posts.
+    let http = Client::new();
+    let endpoint = format!("{}/socket.io/?EIO=4&transport=polling", scene.mallory.url);
+    for _ in 0..10 {
+        let open = http.get(&endpoint).send().await.unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(&open[1..]).unwrap();
+        let url = format!("{endpoint}&sid={}", open["sid"].as_str().unwrap());
+        let nonsense_first = format!("42[\u{1e}{credentials}");
+        assert!(http.post(url).body(nonsense_first).send().await.unwrap().status().as_u16() < 500);
+    }
+    scene.nothing_has_come_of_it(0).await;
+    let people = scene.bob.get("/api/messenger/users").await.expect(200).body;
+    let mallory = people["users"].as_array().unwrap().iter().find(|user| user["id"] == scene.mallory.id).unwrap();
+    assert_eq!(mallory["online"], false, "{mallory}");
+}
+
+#[tokio::test]
 async fn pages_of_other_origins_open_no_stream() {
     let mut scene = Scene::start().await;
     let url = scene.world.server.url.clone();
@@ -332,6 +358,17 @@ async fn whatever_is_emitted_wrongly_is_acknowledged_with_the_standard_error() {
         assert_is_standard_error(&stream.emit("call:signal", &signal).await, 413, "PAYLOAD_TOO_LARGE");
     }
     scene.nothing_has_come_of_it(0).await;
+}
+
+/// Serde's own way takes `{"offer": null}` for `"offer"`.
+#[tokio::test]
+async fn a_signal_is_of_no_kind_that_only_looks_like_one() {
+    let (_world, alice, _) = World::with_alice_and_bob().await;
+    for protocol in Protocol::BOTH {
+        let mut stream = RawStream::connect(&alice, protocol).await;
+        let signal = json!({"callId": "x", "kind": {"offer": null}, "payload": {}});
+        assert_is_standard_error(&stream.emit("call:signal", &signal).await, 422, "VALIDATION_ERROR");
+    }
 }
 
 #[tokio::test]
@@ -560,6 +597,28 @@ async fn connections_that_say_half_of_something_keep_nobody_out() {
     println!("with {} of them {:?}", held.len(), Condition::of(&scene.world).await);
     drop(held);
     scene.nothing_has_come_of_it(0).await;
+}
+
+#[tokio::test]
+async fn connections_that_say_half_of_something_are_hung_up_on_in_the_end() {
+    if !full_scale() {
+        // The server is patient for 75 seconds.
+        return;
+    }
+    let scene = Scene::start().await;
+    let address = scene.world.server.url.trim_start_matches("http://").to_owned();
+    let mut ends = JoinSet::new();
+    for half in HALVES {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(half.as_bytes()).await.unwrap();
+        ends.spawn(async move {
+            let mut heard = vec![];
+            let end = tokio::time::timeout(Duration::from_mins(2), stream.read_to_end(&mut heard)).await;
+            end.is_err().then_some(half)
+        });
+    }
+    let still_open: Vec<&str> = ends.join_all().await.into_iter().flatten().collect();
+    assert!(still_open.is_empty(), "{still_open:?}");
 }
 
 /// Numbers that look like chance, and are the same each time.
@@ -818,4 +877,37 @@ async fn post_nonsense(http: Client, mallory: Person, mut dice: Dice) -> usize {
     // It says goodbye, if it is known still.
     http.post(&url).body("1").send().await.unwrap();
     posted
+}
+
+#[tokio::test]
+async fn what_one_stream_says_is_done_in_the_order_in_which_it_is_said() {
+    let (world, alice, bob) = World::with_alice_and_bob().await;
+    for protocol in Protocol::BOTH {
+        let mut alices = RawStream::connect(&alice, protocol).await;
+        let mut bobs = RawStream::connect(&bob, protocol).await;
+        let call = json!({"recipientId": bob.id, "callType": "audio"});
+        let call = alice.post("/api/messenger/calls", call).await.expect(201).body["call"]["id"].clone();
+        assert_eq!(bobs.emit("call:accept", &json!({"callId": call})).await["success"], true);
+        // As a browser does: it says what it has found as soon as it has, and an answer to one isn't needed for the next. No more
+        // at once than a stream may.
+        for n in 0..15 {
+            alices.emit_ahead("call:signal", &json!({"callId": call, "kind": "candidate", "payload": n}));
+            alices.emit_ahead("message:send", &json!({"recipientId": bob.id, "content": n.to_string()}));
+        }
+        let (mut signals, mut messages, mut acks) = (vec![], vec![], vec![]);
+        for n in 0..15 {
+            signals.push(bobs.expect("call:signal").await["payload"].as_u64().unwrap());
+            messages.push(bobs.expect("message:received").await["content"].as_str().unwrap().to_owned());
+            for _ in 0..2 {
+                let (id, ack) = alices.any_ack().await;
+                assert_eq!(ack["success"], true, "{n}: {ack}");
+                acks.push(id);
+            }
+        }
+        println!("{protocol:?} {signals:?} {messages:?} {acks:?}");
+        assert!(signals.is_sorted(), "{signals:?}");
+        assert!(messages.iter().map(|n| n.parse::<u64>().unwrap()).is_sorted(), "{messages:?}");
+        alice.post(&format!("/api/messenger/calls/{}/end", call.as_str().unwrap()), json!(null)).await.expect(200);
+    }
+    drop(world);
 }
