@@ -64,11 +64,14 @@ async fn every_transport_tells_the_same_from_any_place_on() {
             assert_eq!(stream.next().await.unwrap(), event);
             assert_eq!(resumed.next().await.unwrap(), event);
         }
+        assert_eq!(socket.next().await.name, "users:online");
         let caught_up = socket.next().await;
         assert_eq!(caught_up.name, "feed:caught-up");
         assert!(caught_up.data["position"].as_u64().unwrap() >= all[14].0);
-        assert_eq!(stream.next().await.unwrap().name, "feed:caught-up");
-        assert_eq!(resumed.next().await.unwrap().name, "feed:caught-up");
+        for name in ["users:online", "feed:caught-up"] {
+            assert_eq!(stream.next().await.unwrap().name, name);
+            assert_eq!(resumed.next().await.unwrap().name, name);
+        }
 
         for transports in Transports::ALL {
             let auth = json!({"token": alice.token, "since": since});
@@ -131,8 +134,9 @@ async fn a_place_that_the_feed_never_got_to_is_a_reset_and_nonsense_is_refused()
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].1.as_str(), &events[0].2["position"]), ("feed:reset", &json!(events[0].0)));
     let mut socket = PlainSocket::connect(&bob, Some(999_999)).await;
-    assert_eq!(socket.next().await.name, "feed:reset");
-    assert_eq!(socket.next().await.name, "feed:caught-up");
+    for name in ["feed:reset", "users:online", "feed:caught-up"] {
+        assert_eq!(socket.next().await.name, name);
+    }
     alice.send_text(&bob, "y").await.expect(201);
     assert_eq!(socket.expect("message:received").await.data["content"], "y");
     for query in ["position=-1", "position=x", "position=1&limit=0", "position=1&limit=1001"] {
@@ -211,6 +215,7 @@ async fn nobody_gets_anything_of_others() {
     for stranger in [&carol, &mallory] {
         assert_eq!(poll(stranger, 0, 100).await, []);
         let mut socket = PlainSocket::connect(stranger, Some(0)).await;
+        assert_eq!(socket.next().await.name, "users:online");
         assert_eq!(socket.next().await.name, "feed:caught-up");
     }
 }

@@ -6,17 +6,17 @@
 mod support;
 
 mod asyncapi;
+mod browsers;
 mod bus;
 mod calls;
 mod chaos;
-mod browsers;
 mod conformance;
 mod contract;
 mod durability;
 mod feed;
 mod hostile;
-mod lifetime;
 mod hostile_sockets;
+mod lifetime;
 mod limits;
 mod managed_postgres;
 mod operations;
@@ -30,6 +30,6 @@ mod seed;
 mod sessions;
 mod socket_io;
 mod tenants;
-mod typing;
 mod turn;
+mod typing;
 mod wrong_input;
