@@ -22,7 +22,7 @@ use crate::messenger::{Message, SendMessage, call_status};
 
 /// Emits of one connection that may wait to be worked on: with what they carry, and without, to be refused.
 const WAITING: usize = 64;
-const WAITING_TO_BE_REFUSED: usize = 4096;
+const WAITING_TO_BE_REFUSED: usize = 16_384;
 
 /// What tells a client how its emit went, once there is room to tell it.
 pub(super) type Answer = Box<dyn FnOnce(Result<Value, ApiError>) -> BoxFuture<'static, ()> + Send>;
