@@ -27,11 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Bus, Presence, PresenceChange};
-use commands::Caller;
+use commands::{Caller, Claims};
+use domain::Timestamp;
+use domain::session::Audience;
 use event_store::Position;
 use serde_json::Value;
 use socketioxide::SocketIo;
 
+use self::connection::{Closing, Connection, Outlet};
 use self::connections::Connections;
 use self::handed_over::HandedOver;
 use self::opening::{EventStreamEndpoint, WebSocketEndpoint};
@@ -179,6 +182,36 @@ pub(crate) struct Polled {
 }
 
 impl Shared {
+    /// Lists somebody's new connection. Without a place in the feed it gets what happens from now on.
+    fn admit(&self, caller: Caller, open_until: Timestamp, since: Option<Position>, outlet: Outlet) -> Arc<Connection> {
+        let Caller { user_id, business_id, session_id, .. } = caller;
+        let handed_over = self.handed_over.clone();
+        let connection = Connection::new(user_id, business_id, session_id, open_until, outlet, handed_over);
+        let connection = Arc::new(connection);
+        self.connections.add(&connection);
+        if since.is_none() {
+            connection.set_cursor(self.connections.keep_for(&connection));
+        }
+        connection
+    }
+
+    /// Begins to send to a connection whose client knows of it.
+    async fn welcome(self: &Arc<Self>, connection: Arc<Connection>, since: Option<Position>) {
+        // The person may have been shut out before the connection was listed.
+        let Connection { person, session_id, .. } = *connection;
+        let claims = Claims { user_id: person, session_id, audience: Audience::Messenger };
+        if matches!(self.api.commands.authenticate(claims).await, Err(commands::Error::Unauthorized(_))) {
+            return self.connections.close(&connection, Closing::LoggedOut);
+        }
+        let behind = match since {
+            Some(since) => Err(since),
+            None => replay::go_live(self, &connection).await,
+        };
+        if let Err(since) = behind {
+            tokio::spawn(replay::bring_up_to_date(self.clone(), connection, since));
+        }
+    }
+
     /// What somebody has missed since a position, at most `limit` events of the log.
     pub(crate) async fn poll(&self, caller: Caller, since: Position, limit: u32) -> Result<Polled, ApiError> {
         let missed = self.replays.missed(self, caller.user_id, since, limit).await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use commands::{Caller, Claims};
+use commands::Caller;
 use domain::Timestamp;
 use domain::session::Audience;
 use event_store::Position;
@@ -19,9 +19,9 @@ use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::Socket;
 use tokio::time::Instant;
 
+use super::Shared;
 use super::connection::{Closing, Connection, Outlet};
 use super::emits::Client;
-use super::{Shared, replay};
 use crate::error::ApiError;
 
 /// How long an answer waits for room, and how long until it is looked again whether there is.
@@ -147,44 +147,6 @@ impl FromMessageParts<LocalAdapter> for Heard {
             shared.connections.close(&connection, Closing::Flooding);
         }
         Ok(Self)
-    }
-}
-
-impl Shared {
-    /// Lists somebody's new connection. Without a place in the feed it gets what happens from now on.
-    pub(super) fn admit(
-        &self,
-        caller: Caller,
-        open_until: Timestamp,
-        since: Option<Position>,
-        outlet: Outlet,
-    ) -> Arc<Connection> {
-        let Caller { user_id, business_id, session_id, .. } = caller;
-        let handed_over = self.handed_over.clone();
-        let connection = Connection::new(user_id, business_id, session_id, open_until, outlet, handed_over);
-        let connection = Arc::new(connection);
-        self.connections.add(&connection);
-        if since.is_none() {
-            connection.set_cursor(self.connections.keep_for(&connection));
-        }
-        connection
-    }
-
-    /// Begins to send to a connection whose client knows of it.
-    pub(super) async fn welcome(self: &Arc<Self>, connection: Arc<Connection>, since: Option<Position>) {
-        // The person may have been shut out before the connection was listed.
-        let Connection { person, session_id, .. } = *connection;
-        let claims = Claims { user_id: person, session_id, audience: Audience::Messenger };
-        if matches!(self.api.commands.authenticate(claims).await, Err(commands::Error::Unauthorized(_))) {
-            return self.connections.close(&connection, Closing::LoggedOut);
-        }
-        let behind = match since {
-            Some(since) => Err(since),
-            None => replay::go_live(self, &connection).await,
-        };
-        if let Err(since) = behind {
-            tokio::spawn(replay::bring_up_to_date(self.clone(), connection, since));
-        }
     }
 }
 
