@@ -2,13 +2,19 @@
 
 mod businesses;
 mod login;
+mod messages;
+mod projections;
+mod user_sessions;
 mod users;
 
 pub(crate) use businesses::BusinessesApi;
 pub(crate) use login::AdminLoginApi;
+pub(crate) use messages::AdminMessagesApi;
+pub(crate) use projections::ProjectionsApi;
+pub(crate) use user_sessions::UserSessionsApi;
 pub(crate) use users::UsersApi;
 
-use projections::PageRequest;
+use ::projections::PageRequest;
 
 use crate::error::ApiError;
 

@@ -9,8 +9,8 @@ use crate::error::ErrorBody;
 use crate::messenger::SendMessage;
 use crate::realtime::emits::{OneCall, ReadMessage, SendSignal, TypingTo};
 use crate::realtime::payloads::{
-    CallIncoming, CallProgress, CallSignal, FeedPosition, MessageDelivered, MessagePayload, MessageRead,
-    MessageReceived, Typing, UsersOnline,
+    CallIncoming, CallProgress, CallSignal, FeedPosition, MessageDeletedPayload, MessageDelivered,
+    MessageEditedPayload, MessagePayload, MessageRead, MessageReceived, Typing, UsersOnline,
 };
 
 /// The page that shows the document.
@@ -51,6 +51,16 @@ fn told(schemas: &mut SchemaGenerator) -> Vec<Word> {
         word::<MessagePayload<'_>>(s, "message:sent", "You wrote to somebody, perhaps on another device"),
         word::<MessageDelivered>(s, "message:delivered", "A device of the recipient has what you wrote, up to here"),
         word::<MessageRead>(s, "message:read", "The recipient has read what you wrote, up to here"),
+        word::<MessageEditedPayload<'_>>(
+            s,
+            "message:edited",
+            "A message of one of your conversations says something else",
+        ),
+        word::<MessageDeletedPayload<'_>>(
+            s,
+            "message:deleted",
+            "A message of one of your conversations was taken back",
+        ),
         word::<CallIncoming<'_>>(s, "call:incoming", "Somebody calls you; sent only while it rings"),
         word::<CallProgress>(s, "call:accepted", "The call was answered, perhaps on another device"),
         word::<CallProgress>(s, "call:rejected", "The callee declined"),

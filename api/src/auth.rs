@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use commands::{Caller, Done, LoggedIn, Request};
-use domain::Timestamp;
 use domain::session::Audience;
-use poem_openapi::SecurityScheme;
+use domain::{EmailAddress, Password, Timestamp, UserAgent};
+use poem::RequestBody;
+use poem::http::{HeaderMap, header};
 use poem_openapi::auth::Bearer;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, SecurityScheme};
 use projections::people::Viewer;
+use serde::Deserialize;
 
 use crate::Api;
+use crate::bodies::{Found, Success};
+use crate::client_address::ShownToken;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
 /// Token from `POST /api/admin/auth/login`
@@ -21,6 +27,13 @@ pub(crate) struct AdminToken(Checked);
 #[derive(SecurityScheme)]
 #[oai(rename = "MessengerToken", ty = "bearer", bearer_format = "JWT", checker = "check_messenger")]
 pub(crate) struct MessengerToken(Checked);
+
+/// Token from `POST /api/messenger/auth/login`
+///
+/// Also of somebody who has to change their password before they do anything else.
+#[derive(SecurityScheme)]
+#[oai(rename = "MessengerToken", ty = "bearer", bearer_format = "JWT", checker = "check_first_messenger")]
+pub(crate) struct FirstMessengerToken(Checked);
 
 impl AdminToken {
     /// This request of the caller.
@@ -51,22 +64,115 @@ impl MessengerToken {
     }
 }
 
+impl FirstMessengerToken {
+    /// This request of the caller.
+    pub(crate) fn request(&self, api: &Api) -> Request {
+        Request { caller: self.0.0, correlation_id: api.ids.next() }
+    }
+}
+
+/// What the device of a request calls itself.
+pub(crate) struct Device(pub(crate) Option<UserAgent>);
+
+impl<'a> ApiExtractor<'a> for Device {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::PoemExtractor];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    async fn from_request(
+        request: &'a poem::Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let said = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Ok(Self(said.and_then(UserAgent::tidied)))
+    }
+}
+
+/// Another password
+#[derive(Object, Deserialize)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ChangePassword {
+    current_password: String,
+    /// 8 to 128 characters, and not one of the most common passwords
+    new_password: String,
+}
+
+impl Example for ChangePassword {
+    fn example() -> Self {
+        Self { current_password: "<your_password>".into(), new_password: "<another_password>".into() }
+    }
+}
+
+impl ChangePassword {
+    /// Changes the caller's password. Counts as an attempt to log in: the current one can be guessed here too.
+    pub(crate) async fn change(self, api: &Api, request: &Request) -> Result<Found<Success>, ApiError> {
+        let new =
+            Password::parse(&self.new_password).map_err(|invalid| ApiError::invalid("newPassword", &invalid.reason))?;
+        let account = api.commands.account(request.caller.user_id).await?;
+        let email = account.as_ref().and_then(|account| account.email.known());
+        if let Some(email) = email.and_then(|email| EmailAddress::parse(email).ok()) {
+            api.limits.count_login(Some(request.caller.business_id), &email)?;
+        }
+        let done = api.commands.change_own_password(request, self.current_password, new).await?;
+        Ok(Found::at(done.position, Success::yes()))
+    }
+}
+
+/// The token that a request was sent with, for what the framework doesn't check.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// Who it is, and until when the token says so.
-type Checked = (Caller, Timestamp);
+pub(crate) type Checked = (Caller, Timestamp);
 
-async fn check_admin(request: &poem::Request, bearer: Bearer) -> poem::Result<Checked> {
-    check(request, &bearer, Audience::Admin).await
+async fn check_admin(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
+    check(request, Audience::Admin, Need::All).await
 }
 
-async fn check_messenger(request: &poem::Request, bearer: Bearer) -> poem::Result<Checked> {
-    check(request, &bearer, Audience::Messenger).await
+async fn check_messenger(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
+    check(request, Audience::Messenger, Need::All).await
 }
 
-async fn check(request: &poem::Request, bearer: &Bearer, audience: Audience) -> poem::Result<Checked> {
+async fn check_first_messenger(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
+    check(request, Audience::Messenger, Need::PasswordOnly).await
+}
+
+/// What a token is needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    All,
+    /// To change the password, or to leave.
+    PasswordOnly,
+}
+
+async fn check(request: &poem::Request, audience: Audience, need: Need) -> poem::Result<Checked> {
     let api = request.data::<Arc<Api>>().expect("the server puts it there");
-    let checked = api.authenticate(&bearer.token, audience).await?;
-    api.limits.count_request(checked.0.session_id)?;
-    Ok(checked)
+    let shown = request.data::<ShownToken>().copied();
+    let checked = async {
+        // It was verified when it was seen whether the request has to be counted by its address.
+        let shown = shown.filter(|ShownToken(claims, _)| claims.audience == audience);
+        let ShownToken(claims, expires_at) = shown.ok_or_else(no_token_of_ours)?;
+        // Before it is looked at any closer: a session that may do nothing may not ask without end either.
+        api.limits.count_request(claims.session_id)?;
+        let caller = match need {
+            Need::All => api.commands.authenticate(claims).await?,
+            Need::PasswordOnly => api.commands.authenticate_to_change_password(claims).await?,
+        };
+        Ok((caller, expires_at))
+    }
+    .await;
+    if shown.is_some()
+        && let Err(ApiError::Unauthorized(_)) = &checked
+    {
+        // Whoever has a token that is of no use here is nobody in particular. What is none of ours has been counted.
+        api.limits.count_address(api.trusted_proxies.client_of(request))?;
+    }
+    Ok(checked?)
 }
 
 impl Api {
@@ -79,11 +185,12 @@ impl Api {
     }
 
     /// Who is behind a token, and when it runs out.
-    pub(crate) async fn authenticate(&self, token: &str, audience: Audience) -> Result<(Caller, Timestamp), ApiError> {
-        let (claims, expires_at) = self
-            .tokens
-            .check(token, audience)
-            .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token"))?;
+    pub(crate) async fn authenticate(&self, token: &str, audience: Audience) -> Result<Checked, ApiError> {
+        let (claims, expires_at) = self.tokens.check(token, audience).ok_or_else(no_token_of_ours)?;
         Ok((self.commands.authenticate(claims).await?, expires_at))
     }
+}
+
+fn no_token_of_ours() -> ApiError {
+    ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token").into()
 }

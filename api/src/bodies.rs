@@ -1,42 +1,44 @@
 //! What several operations take or answer.
 
-use poem_openapi::payload::Json;
-use poem_openapi::types::{Example, ParseFromJSON, ToJSON};
+use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::json_answer::JsonAnswer;
 
 /// The thing that was asked for or changed.
 #[derive(ApiResponse)]
-pub(crate) enum Found<T: ParseFromJSON + ToJSON + Send + Sync> {
+pub(crate) enum Found<T: Type + Serialize> {
     /// Success. `X-Position` is the position in the log that the answer is true from: send it as `X-Min-Position` to read nothing
     /// older
     #[oai(status = 200)]
-    Ok(Json<T>, #[oai(header = "X-Position")] u64),
+    Ok(JsonAnswer<T>, #[oai(header = "X-Position")] u64),
 }
 
-impl<T: ParseFromJSON + ToJSON + Send + Sync> Found<T> {
+impl<T: Type + Serialize> Found<T> {
     pub(crate) fn at(position: u64, thing: T) -> Self {
-        Self::Ok(Json(thing), position)
+        Self::Ok(JsonAnswer(thing), position)
     }
 }
 
 /// The thing that was created.
 #[derive(ApiResponse)]
-pub(crate) enum Created<T: ParseFromJSON + ToJSON + Send + Sync> {
+pub(crate) enum Created<T: Type + Serialize> {
     /// Created, and on disk. `X-Position` is its position in the log: send it as `X-Min-Position` to be sure to read it
     #[oai(status = 201)]
-    Created(Json<T>, #[oai(header = "X-Position")] u64),
+    Created(JsonAnswer<T>, #[oai(header = "X-Position")] u64),
 }
 
-impl<T: ParseFromJSON + ToJSON + Send + Sync> Created<T> {
+impl<T: Type + Serialize> Created<T> {
     pub(crate) fn at(position: u64, thing: T) -> Self {
-        Self::Created(Json(thing), position)
+        Self::Created(JsonAnswer(thing), position)
     }
 }
 
 /// It worked
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Success {
     /// Always true
     success: bool,

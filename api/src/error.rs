@@ -8,6 +8,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
 use projections::{NotThereYet, QueryError};
 
+use crate::files::FilesError;
 use crate::realtime::ReplayError;
 
 /// What went wrong, for programs.
@@ -235,9 +236,27 @@ impl From<ReplayError> for ApiError {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Feed(error) => error.into(),
+            ReplayError::Behind(_) => {
+                ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
+            }
             ReplayError::Store(error) => CommandError::from(error).into(),
             ReplayError::Commands(error) => error.into(),
         }
+    }
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
+        let code = match &error {
+            FilesError::Store(cause) => {
+                tracing::warn!(%cause, "the file store failed");
+                return ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into();
+            }
+            FilesError::Client(_) => ErrorCode::ValidationError,
+            FilesError::TooLarge => ErrorCode::PayloadTooLarge,
+            FilesError::Busy | FilesError::TooManyAtOnce => ErrorCode::Unavailable,
+        };
+        ErrorBody::new(code, capitalised(&error.to_string())).into()
     }
 }
 
@@ -298,14 +317,17 @@ fn describe(error: &poem::Error) -> ErrorBody {
         return ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token");
     }
     if error.is::<ContentTypeError>() {
-        return ErrorBody::new(ErrorCode::UnsupportedMediaType, "The body must be JSON, and Content-Type say so");
+        return ErrorBody::new(
+            ErrorCode::UnsupportedMediaType,
+            "The body is not of the type that is expected here, or doesn't say so",
+        );
     }
     let code = ErrorCode::of_status(error.status());
     let message = match code {
         ErrorCode::NotFound => "There is nothing at this path",
         ErrorCode::MethodNotAllowed => "This path doesn't support this method",
         ErrorCode::PayloadTooLarge => "The body is too large",
-        ErrorCode::UnsupportedMediaType => "The body must be JSON, and Content-Type say so",
+        ErrorCode::UnsupportedMediaType => "The body is not of the type that is expected here, or doesn't say so",
         ErrorCode::InternalError => "Internal error",
         ErrorCode::Unavailable => "The service is temporarily unavailable",
         ErrorCode::Unauthorized => "Missing or invalid auth token",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use poem::http::StatusCode;
 use poem::web::{Data, Json};
 use poem::{IntoResponse, Response, handler};
+use projections::audit::Audit;
 use projections::calls::Calls;
 use projections::feed::Feed;
 use projections::messaging::Messaging;
@@ -17,8 +18,6 @@ use crate::Api;
 
 /// How long the log may take to answer before the node counts as not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Events that a projection may be behind before the node counts as degraded.
-const TOLERATED_LAG: u64 = 100_000;
 /// How long a projection that is behind may stand still before the node counts as degraded.
 const STALL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +41,7 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
         let is_stalled = checkpoint.is_stalled(head, STALL_PATIENCE);
         let position = checkpoint.position();
         let lag = head.saturating_sub(position);
-        is_degraded |= is_stalled || lag > TOLERATED_LAG;
+        is_degraded |= is_stalled;
         followers.insert(name.to_owned(), json!({"position": position, "lag": lag, "stalled": is_stalled}));
     }
     let (status, code) =
@@ -50,18 +49,19 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
     Json(json!({"status": status, "head": head, "projections": followers})).with_status(code).into_response()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53 events")]
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53")]
 fn gauge(figure: &'static str, projection: &'static str, value: u64) {
     metrics::gauge!(figure, "projection" => projection).set(value as f64);
 }
 
 /// What is built from the log, and how far it has come.
-fn projections(api: &Api) -> [(&'static str, &Checkpoint); 4] {
+fn projections(api: &Api) -> [(&'static str, &Checkpoint); 5] {
     [
         (People::NAME, &api.people.1),
         (Messaging::NAME, &api.messaging.1),
         (Calls::NAME, &api.calls.1),
         (Feed::NAME, &api.feed.1),
+        (Audit::NAME, &api.audit.1),
     ]
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn figures(api: Data<&Arc<Api>>) -> Response {
         for (name, checkpoint) in projections(&api) {
             let position = checkpoint.position();
             gauge("switchboard_projection_position", name, position);
-            gauge("switchboard_projection_lag_events", name, head.saturating_sub(position));
+            gauge("switchboard_projection_lag_positions", name, head.saturating_sub(position));
         }
     }
     api.metrics.render().with_content_type("text/plain; version=0.0.4").into_response()

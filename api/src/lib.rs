@@ -5,23 +5,32 @@
 //! contract's JSON. Rules are not theirs.
 
 mod admin;
+mod allow;
 mod asyncapi;
+mod audit;
 mod auth;
 mod bodies;
+mod client_address;
 mod error;
+mod files;
 mod freshness;
 mod health;
+mod http_server;
 mod ice_servers;
+mod json_answer;
 mod json_body;
 mod limits;
 mod messenger;
 mod openapi;
 mod origin;
+mod paths;
 mod patience;
 mod realtime;
 mod request_checks;
 mod request_log;
+mod security_headers;
 mod server;
+mod sessions;
 mod tokens;
 
 use std::sync::Arc;
@@ -29,12 +38,17 @@ use std::sync::Arc;
 use cluster::{Presence, Tickets};
 use commands::{Clock, Commands, Ids};
 use event_store::EventStore;
-use projections::Checkpoint;
+use projections::audit::AuditQueries;
 use projections::calls::CallQueries;
 use projections::feed::FeedQueries;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
+use projections::{Checkpoint, Foundations};
 
+pub use audit::{catalogue_document, write_audit_line};
+pub use client_address::{NoNetwork, TrustedProxies};
+pub use files::{Files, FilesError};
+pub use http_server::serve_http;
 pub use ice_servers::{IceServers, Turn};
 pub use limits::Limits;
 pub use openapi::document as openapi_document;
@@ -56,10 +70,16 @@ pub struct Api {
     pub calls: (CallQueries, Checkpoint),
     /// What happened to people, and how far its projection has come.
     pub feed: (FeedQueries, Checkpoint),
+    /// Where in the log what is, and how far its projection has come.
+    pub audit: (AuditQueries, Checkpoint),
+    /// What the projections stand on, for those who look after them.
+    pub projections: Foundations,
     /// Who is online.
     pub presence: Presence,
     /// What browsers open streams with.
     pub tickets: Tickets,
+    /// The bytes of files.
+    pub files: Files,
     /// How the clients of calls find each other.
     pub ice_servers: IceServers,
     /// The log, for the live streams and for health.
@@ -74,6 +94,8 @@ pub struct Api {
     pub allowed_origins: AllowedOrigins,
     /// How often.
     pub limits: Limits,
+    /// Proxies that say where requests come from.
+    pub trusted_proxies: TrustedProxies,
     /// What `/metrics` shows.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

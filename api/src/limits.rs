@@ -1,10 +1,17 @@
 //! How often. The contract's limits: a burst of the limit passes, and is refilled evenly over the minute (GCRA). Kept per node.
 
+use std::cell::Cell;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use domain::{BusinessId, EmailAddress, SessionId};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use poem::http::HeaderValue;
+use poem::{Endpoint, Request, Response, Result};
 
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
@@ -32,32 +39,121 @@ const SIGNALS: NonZeroU32 = NonZeroU32::new(1200).expect("it isn't 0");
 /// Times a minute that a session may say that somebody types, or has stopped.
 const TYPING: NonZeroU32 = NonZeroU32::new(120).expect("it isn't 0");
 
+type Limiter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
+
+/// One limit: so many a minute for each of those it counts.
+struct Limit<K: Clone + Eq + Hash> {
+    /// What answers call it.
+    name: &'static str,
+    per_minute: u32,
+    limiter: Limiter<K>,
+}
+
 /// The limits of one node.
 pub struct Limits {
     /// Logins and refreshes.
-    authentication: Option<DefaultKeyedRateLimiter<Who>>,
+    authentication: Option<Limit<Who>>,
     /// Everything else, by session.
-    requests: Option<DefaultKeyedRateLimiter<SessionId>>,
-    signals: DefaultKeyedRateLimiter<SessionId>,
-    typing: DefaultKeyedRateLimiter<SessionId>,
+    requests: Option<Limit<SessionId>>,
+    /// What nobody in particular asks, by where it comes from.
+    addresses: Option<Limit<IpAddr>>,
+    signals: Limit<SessionId>,
+    typing: Limit<SessionId>,
     clock: DefaultClock,
 }
 
+/// How a client stands with the limit that its request was counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    name: &'static str,
+    per_minute: u32,
+    /// Requests that would pass now.
+    remaining: u32,
+    /// Seconds until all would, or, if none does, one.
+    reset_s: u64,
+}
+
+tokio::task_local! {
+    /// The limit that counts the request at hand; the last one, when several do.
+    static STANDING: Cell<Option<Standing>>;
+}
+
+/// Tells clients how they stand with their limits (the IETF's draft of the `RateLimit` fields).
+pub(crate) async fn limit_headers<E: Endpoint<Output = Response>>(next: E, request: Request) -> Result<Response> {
+    let (response, standing) =
+        STANDING.scope(Cell::new(None), async { (next.call(request).await, STANDING.with(Cell::get)) }).await;
+    let mut response = response?;
+    if let Some(Standing { name, per_minute, remaining, reset_s }) = standing {
+        let policy = format!("\"{name}\";q={per_minute};w=60");
+        let limit = format!("\"{name}\";r={remaining};t={reset_s}");
+        for (name, value) in [("ratelimit-policy", policy), ("ratelimit", limit)] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+    Ok(response)
+}
+
+impl<K: Clone + Eq + Hash> Limit<K> {
+    /// None when there is no limit.
+    fn new(name: &'static str, per_minute: u32) -> Option<Self> {
+        NonZeroU32::new(per_minute).map(|quota| Self::of(name, quota))
+    }
+
+    fn of(name: &'static str, per_minute: NonZeroU32) -> Self {
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute)).with_middleware();
+        Self { name, per_minute: per_minute.get(), limiter }
+    }
+
+    fn count(&self, key: &K, clock: &DefaultClock) -> Result<(), ApiError> {
+        let counted = self.limiter.check_key(key);
+        let (remaining, reset_s) = match &counted {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                let missing = u64::from(self.per_minute.saturating_sub(remaining));
+                (remaining, (missing * 60).div_ceil(self.per_minute.into()))
+            }
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(clock.now());
+                // Whole seconds, and no fewer than it takes.
+                (0, (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+            }
+        };
+        let standing = Standing { name: self.name, per_minute: self.per_minute, remaining, reset_s };
+        // What is said over a live stream has no headers.
+        let _ = STANDING.try_with(|slot| slot.set(Some(standing)));
+        counted.map(drop).map_err(|_| {
+            let body = ErrorBody::new(ErrorCode::RateLimit, format!("Too many requests: try again in {reset_s} s"));
+            ApiError::RateLimit(poem_openapi::payload::Json(body), reset_s)
+        })
+    }
+
+    fn forget_the_quiet(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+}
+
 impl Limits {
-    /// So many logins a minute for an account, and so many requests a minute in a session; 0 is no limit.
+    /// So many logins a minute for an account, so many requests a minute in a session, and so many of nobody in particular from
+    /// an address; 0 is no limit.
     #[must_use]
-    pub fn new(authentication_per_minute: u32, requests_per_minute: u32) -> Self {
-        let quota = |per_minute| NonZeroU32::new(per_minute).map(Quota::per_minute);
+    pub fn new(authentication_per_minute: u32, requests_per_minute: u32, anonymous_per_minute: u32) -> Self {
         Self {
-            authentication: quota(authentication_per_minute).map(RateLimiter::keyed),
-            requests: quota(requests_per_minute).map(RateLimiter::keyed),
-            signals: RateLimiter::keyed(Quota::per_minute(SIGNALS)),
-            typing: RateLimiter::keyed(Quota::per_minute(TYPING)),
+            authentication: Limit::new("account", authentication_per_minute),
+            requests: Limit::new("session", requests_per_minute),
+            addresses: Limit::new("address", anonymous_per_minute),
+            signals: Limit::of("signals", SIGNALS),
+            typing: Limit::of("typing", TYPING),
             clock: DefaultClock::default(),
         }
     }
 
     /// Counts an attempt to log in.
+    ///
+    /// One that names no business is counted by its email alone, and not by the accounts that are tried: whoever has used up what an
+    /// account may be tried would see by it whether there is one.
     pub(crate) fn count_login(&self, business: Option<BusinessId>, email: &EmailAddress) -> Result<(), ApiError> {
         self.count(self.authentication.as_ref(), &Who::Account(business, email.to_key()))
     }
@@ -72,45 +168,53 @@ impl Limits {
         self.count(self.requests.as_ref(), &session)
     }
 
+    /// Counts a request of nobody in particular. One whose address isn't known isn't counted.
+    pub(crate) fn count_address(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        let Some(address) = address else { return Ok(()) };
+        self.count(self.addresses.as_ref(), &network_of(address))
+    }
+
     /// Counts what a client says over a live stream.
     pub(crate) fn count_emit(&self, session: SessionId, emit: Emit) -> Result<(), ApiError> {
         match emit {
-            Emit::Signal => self.count(Some(&self.signals), &session),
-            Emit::Typing => self.count(Some(&self.typing), &session),
+            Emit::Signal => self.signals.count(&session, &self.clock),
+            Emit::Typing => self.typing.count(&session, &self.clock),
             Emit::Other => self.count_request(session),
         }
     }
 
-    fn count<K: Clone + Eq + std::hash::Hash>(
-        &self,
-        limiter: Option<&DefaultKeyedRateLimiter<K>>,
-        key: &K,
-    ) -> Result<(), ApiError> {
-        let Some(limiter) = limiter else { return Ok(()) };
-        limiter.check_key(key).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            // Whole seconds, and no fewer than it takes.
-            let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let body = ErrorBody::new(ErrorCode::RateLimit, format!("Too many requests: try again in {retry_after} s"));
-            ApiError::RateLimit(poem_openapi::payload::Json(body), retry_after)
-        })
+    fn count<K: Clone + Eq + Hash>(&self, limit: Option<&Limit<K>>, key: &K) -> Result<(), ApiError> {
+        limit.map_or(Ok(()), |limit| limit.count(key, &self.clock))
     }
 
     /// Forgets those who have been quiet for long enough to start afresh. To be called now and then.
     pub fn forget_the_quiet(&self) {
-        if let Some(limiter) = &self.authentication {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
+        if let Some(limit) = &self.authentication {
+            limit.forget_the_quiet();
         }
-        for limiter in self.requests.iter().chain([&self.signals, &self.typing]) {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
+        if let Some(limit) = &self.addresses {
+            limit.forget_the_quiet();
         }
+        for limit in self.requests.iter().chain([&self.signals, &self.typing]) {
+            limit.forget_the_quiet();
+        }
+    }
+}
+
+/// Whom an address stands for: one of version 6 is one of a great many that somebody has.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use poem::EndpointExt;
     use uuid::Uuid;
 
     use super::*;
@@ -121,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_burst_of_the_limit_passes_and_the_next_says_how_long_to_wait() {
-        let limits = Limits::new(100, 60);
+        let limits = Limits::new(100, 60, 0);
         for _ in 0..60 {
             assert!(limits.count_request(session(1)).is_ok());
         }
@@ -134,7 +238,7 @@ mod tests {
 
     #[test]
     fn logins_are_counted_by_account_whatever_the_case() {
-        let limits = Limits::new(1, 0);
+        let limits = Limits::new(1, 0, 0);
         let count = |business, email| limits.count_login(business, &EmailAddress::parse(email).unwrap());
         let acme = Some(BusinessId(Uuid::from_u128(1)));
         assert!(count(acme, "ann@example.com").is_ok());
@@ -146,8 +250,39 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_nobody_in_particular_is_counted_by_address_or_network() {
+        let limits = Limits::new(0, 0, 1);
+        let count = |address: &str| limits.count_address(Some(address.parse().unwrap()));
+        assert!(count("192.0.2.1").is_ok() && count("192.0.2.2").is_ok());
+        assert!(count("::ffff:192.0.2.1").is_err(), "it is the same");
+        assert!(count("2001:db8::1").is_ok());
+        assert!(count("2001:db8::ffff:1").is_err(), "it is the same network");
+        assert!(count("2001:db8:1::1").is_ok());
+        assert!(limits.count_address(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_counted_is_told_how_they_stand() {
+        let limits = Limits::new(0, 60, 0);
+        let endpoint = poem::endpoint::make(move |_| {
+            let counted = limits.count_request(session(1));
+            async move { counted.map_err(poem::Error::from).map(|()| "ok") }
+        });
+        let endpoint = endpoint.catch_all_error(crate::error::standard_error).map_to_response().around(limit_headers);
+        let mut told = vec![];
+        for _ in 0..61 {
+            let response = endpoint.call(Request::default()).await.unwrap();
+            assert_eq!(response.headers()["ratelimit-policy"], "\"session\";q=60;w=60");
+            told.push((response.status().as_u16(), response.headers()["ratelimit"].to_str().unwrap().to_owned()));
+        }
+        assert_eq!(told[0], (200, "\"session\";r=59;t=1".to_owned()));
+        assert_eq!(told[59], (200, "\"session\";r=0;t=60".to_owned()));
+        assert_eq!(told[60], (429, "\"session\";r=0;t=1".to_owned()));
+    }
+
+    #[test]
     fn typing_and_signals_have_limits_of_their_own() {
-        let limits = Limits::new(0, 1);
+        let limits = Limits::new(0, 1, 0);
         let burst = |emit| (0..2000).take_while(|_| limits.count_emit(session(1), emit).is_ok()).count();
         assert_eq!(burst(Emit::Typing), 120);
         assert!(burst(Emit::Signal) >= 1200);
@@ -156,11 +291,11 @@ mod tests {
 
     #[test]
     fn nought_is_no_limit_and_the_quiet_are_forgotten() {
-        let limits = Limits::new(0, 0);
+        let limits = Limits::new(0, 0, 0);
         assert!((0..10_000).all(|_| limits.count_request(session(1)).is_ok()));
-        let limits = Limits::new(u32::MAX, u32::MAX);
+        let limits = Limits::new(u32::MAX, u32::MAX, u32::MAX);
         assert!(limits.count_request(session(1)).is_ok());
         limits.forget_the_quiet();
-        assert!(limits.requests.unwrap().is_empty());
+        assert!(limits.requests.unwrap().limiter.is_empty());
     }
 }

@@ -64,8 +64,11 @@ impl AllowedOrigins {
 
 fn is_localhost(origin: &str) -> bool {
     let Some(("http" | "https", authority)) = origin.split_once("://") else { return false };
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
+        let rest = authority.strip_prefix(host);
+        rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+    })
 }
 
 /// Lets requests through whose origin may use the server, with the headers that browsers want.
@@ -81,7 +84,14 @@ impl<E: Endpoint + 'static> Middleware<E> for CheckOrigin {
         let listed = own.clone().catch_all_error(standard_error).with(
             Cors::new()
                 .allow_origins_fn(move |origin| allowed.allow(origin))
-                .expose_headers(["x-position", "retry-after"])
+                .expose_headers([
+                    "x-position",
+                    "retry-after",
+                    "ratelimit",
+                    "ratelimit-policy",
+                    "content-disposition",
+                    "etag",
+                ])
                 .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE]),
         );
         Checked { own, listed: listed.map_to_response().boxed(), allowed: self.0.clone() }
@@ -143,10 +153,20 @@ mod tests {
     #[test]
     fn localhost_means_any_port_of_this_machine() {
         let allowed = AllowedOrigins::OwnOnly.and_localhost();
-        for local in ["http://localhost:3000", "http://127.0.0.1:5173", "http://localhost"] {
+        for local in
+            ["http://localhost:3000", "http://127.0.0.1:5173", "http://localhost", "http://[::1]", "https://[::1]:80"]
+        {
             assert!(allowed.allow(local), "{local}");
         }
-        assert!(!allowed.allow("http://localhost.evil.net"));
-        assert!(!allowed.allow("ftp://localhost"));
+        for other in [
+            "http://localhost.evil.net",
+            "ftp://localhost",
+            "http://127.0.0.1:18480.evil.example",
+            "http://localhost:",
+            "http://localhost:80@evil.example",
+            "http://localhost:80:80",
+        ] {
+            assert!(!allowed.allow(other), "{other}");
+        }
     }
 }

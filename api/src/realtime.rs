@@ -17,9 +17,9 @@ pub(crate) mod payloads;
 mod replay;
 mod socket_io;
 mod socket_io_endpoint;
-mod stream;
+pub(crate) mod stream;
 mod typing;
-mod upgrade;
+pub(crate) mod upgrade;
 mod websocket;
 
 use std::convert::Infallible;
@@ -51,6 +51,8 @@ pub(crate) use self::replay::ReplayError;
 
 /// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// What is read at once from a client of Socket.IO: most of what they say is shorter, and each of them has such a buffer.
+const WS_READ_BUFFER_BYTES: usize = 512;
 /// Packets that the library keeps for a client.
 const SEND_BUFFER_PACKETS: usize = 256;
 /// Events that may wait for a stream of ours to be written.
@@ -73,9 +75,9 @@ pub struct Realtime {
 
 /// What all connections share.
 pub(crate) struct Shared {
-    api: Arc<Api>,
+    pub(crate) api: Arc<Api>,
     connections: Connections,
-    streams: Streams,
+    pub(crate) streams: Streams,
     presence: Presence,
     bus: Bus,
     replays: Replays,
@@ -92,7 +94,7 @@ impl Realtime {
             .max_payload(MAX_MESSAGE_BYTES as u64)
             .ws_max_message_size(MAX_MESSAGE_BYTES)
             .ws_max_frame_size(MAX_MESSAGE_BYTES)
-            .ws_read_buffer_size(4096)
+            .ws_read_buffer_size(WS_READ_BUFFER_BYTES)
             .max_buffer_size(SEND_BUFFER_PACKETS)
             .connect_timeout(CONNECT_TIMEOUT)
             .build_svc();
@@ -109,7 +111,8 @@ impl Realtime {
             api,
         });
         socket_io::register(&io, &shared);
-        Self { io, socket_io: SocketIoEndpoint::new(service, streams), shared }
+        let socket_io = SocketIoEndpoint::new(service, streams, shared.api.trusted_proxies.clone());
+        Self { io, socket_io, shared }
     }
 
     /// What handlers of requests need of it.
@@ -220,7 +223,7 @@ impl Shared {
             if let Some(message) = event.hands_over() {
                 self.handed_over.note(caller.user_id, caller.business_id, message);
             }
-            events.push((event.position().unwrap_or(missed.position), event.event(), event.data().clone()));
+            events.push((event.position().unwrap_or(missed.position), event.event(), event.value()));
         }
         if missed.is_reset {
             let data = serde_json::json!({"position": missed.position});

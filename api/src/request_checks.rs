@@ -1,24 +1,43 @@
 //! What a request must be like before any handler sees it: bodies of the JSON API are bounded, whether they say how long they
 //! are or not, and headers that mean something are clear.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use poem::error::ReadBodyError;
 use poem::http::{Method, header};
 use poem::{Body, Endpoint, Request, Result};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::error::ApiError;
+use crate::client_address::ShownToken;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
 
 /// Largest body of the JSON API, in bytes. Far more than any valid one, so that a client that sends too much is told by the
 /// field's own rule first.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// The same, of whoever shows no token of ours: nothing that they can ask for takes more.
+const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
+/// Bodies larger than that which a node holds at once: 64 MiB of them at most. Valid ones are rare.
+const LARGE_BODIES_AT_ONCE: usize = 32;
 
 /// How much more of a body that is too large is read, and for how long, so that its client gets to hear so.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 const DISCARDING: Duration = Duration::from_secs(10);
+
+/// How long a body of the JSON API may take to come.
+const READING: Duration = Duration::from_secs(30);
+const TOO_SLOW: &str = "The body takes too long to come";
+const TOO_MANY: &str = "Too many large requests at once: try again";
+
+/// Where bodies are files.
+const UPLOADS: &str = "/api/messenger/files";
 
 /// Headers that change what a request means: there is one of each at most, in plain characters. The framework takes others for
 /// none.
@@ -36,33 +55,235 @@ pub(crate) async fn clear_headers<E: Endpoint>(next: E, request: Request) -> Res
     next.call(request).await
 }
 
-/// Reads the body, as far as it may go, before the handler runs.
-pub(crate) async fn body_limit<E: Endpoint>(next: E, mut request: Request) -> Result<E::Output> {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return next.call(request).await;
+/// Reads what is left of a body, as far as patience goes: a client that is still writing when it is hung up on never sees the
+/// answer.
+async fn discard<E>(chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
+    let read = async {
+        let mut discarded = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            discarded += chunk.len();
+            if discarded > MAX_DISCARDED_BYTES {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARDING, read).await;
+}
+
+/// A body that is read to its end by whoever hands it on, if not by whoever gets it.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>);
+
+impl Stream for SharedBody {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)
     }
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut is_too_large = announced.is_some_and(|length: usize| length > MAX_BODY_BYTES);
-    let mut kept = BytesMut::with_capacity(announced.filter(|_| !is_too_large).unwrap_or(0));
-    let mut chunks = Box::pin(request.take_body().into_bytes_stream());
-    let mut discarded = 0;
-    let began = Instant::now();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(ReadBodyError::Io)?;
-        is_too_large |= kept.len() + chunk.len() > MAX_BODY_BYTES;
-        if !is_too_large {
+}
+
+/// Leaves the body of an upload to its handler, and reads what that hasn't read.
+async fn leave_body<E: Endpoint>(next: E, mut request: Request) -> Result<E::Output> {
+    let mut body = SharedBody(Arc::new(Mutex::new(request.take_body().into_bytes_stream().boxed())));
+    request.set_body(Body::from_bytes_stream(body.clone()));
+    let answer = next.call(request).await;
+    discard(&mut body).await;
+    answer
+}
+
+/// Why a body isn't read to its end.
+enum Unread {
+    TooLarge,
+    /// As many large ones as can be held are.
+    TooMany,
+    Broken(io::Error),
+}
+
+/// Reads bodies, as far as they may go, before their handlers run. Those of uploads are for their handlers to read.
+pub(crate) struct BodyLimit {
+    large: Semaphore,
+}
+
+impl BodyLimit {
+    pub(crate) fn new() -> Self {
+        Self { large: Semaphore::new(LARGE_BODIES_AT_ONCE) }
+    }
+
+    pub(crate) async fn check<E: Endpoint>(&self, next: E, mut request: Request) -> Result<E::Output> {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return next.call(request).await;
+        }
+        if request.uri().path() == UPLOADS {
+            return leave_body(next, request).await;
+        }
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let announced = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let may_be_large = request.data::<ShownToken>().is_some();
+        let mut chunks = Box::pin(request.take_body().into_bytes_stream());
+        let deadline = Instant::now() + READING;
+        let reading = tokio::time::timeout_at(deadline, self.read(&mut chunks, announced, may_be_large, deadline));
+        let Ok(read) = reading.await else {
+            return Err(ApiError::from(ErrorBody::new(ErrorCode::ValidationError, TOO_SLOW)).into());
+        };
+        // Held until it is answered: so is the body.
+        let (body, _room) = match read {
+            Ok(read) => read,
+            Err(Unread::Broken(error)) => return Err(ReadBodyError::Io(error).into()),
+            Err(Unread::TooLarge) => {
+                discard(&mut chunks).await;
+                return Err(ReadBodyError::PayloadTooLarge.into());
+            }
+            Err(Unread::TooMany) => {
+                discard(&mut chunks).await;
+                return Err(ApiError::from(ErrorBody::new(ErrorCode::Unavailable, TOO_MANY)).into());
+            }
+        };
+        request.set_body(Body::from_bytes(body));
+        next.call(request).await
+    }
+
+    /// Reads a body that is said to be so long.
+    async fn read(
+        &self,
+        chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+        announced: usize,
+        may_be_large: bool,
+        deadline: Instant,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Unread> {
+        let mut room = self.room_for(announced, may_be_large, None, deadline).await?;
+        let mut kept = BytesMut::with_capacity(announced);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(Unread::Broken)?;
+            room = self.room_for(kept.len() + chunk.len(), may_be_large, room, deadline).await?;
             kept.extend_from_slice(&chunk);
-            continue;
         }
-        // A client that is still writing when it is hung up on never sees the answer.
-        discarded += chunk.len();
-        if discarded > MAX_DISCARDED_BYTES || began.elapsed() > DISCARDING {
-            break;
+        Ok((kept.freeze(), room))
+    }
+
+    /// Room for a body of so many bytes; a small one needs none.
+    async fn room_for<'a>(
+        &'a self,
+        bytes: usize,
+        may_be_large: bool,
+        room: Option<SemaphorePermit<'a>>,
+        deadline: Instant,
+    ) -> Result<Option<SemaphorePermit<'a>>, Unread> {
+        if bytes > MAX_BODY_BYTES || (bytes > MAX_SMALL_BODY_BYTES && !may_be_large) {
+            return Err(Unread::TooLarge);
+        }
+        if bytes <= MAX_SMALL_BODY_BYTES || room.is_some() {
+            return Ok(room);
+        }
+        match tokio::time::timeout_at(deadline, self.large.acquire()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(Unread::TooMany),
         }
     }
-    if is_too_large {
-        return Err(ReadBodyError::PayloadTooLarge.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use commands::Claims;
+    use domain::session::Audience;
+    use domain::{SessionId, Timestamp, UserId};
+    use futures_util::stream;
+    use poem::{EndpointExt, Response};
+    use tokio::task::JoinSet;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::error::standard_error;
+
+    const CHUNK: usize = 64 * 1024;
+
+    /// Answers with how long the body was; to a large one, only once it is let go.
+    fn server(let_go: Arc<Semaphore>) -> impl Endpoint<Output = Response> {
+        let lengths = poem::endpoint::make(move |mut request| {
+            let let_go = let_go.clone();
+            async move {
+                let length = request.take_body().into_bytes().await.unwrap().len();
+                if length > MAX_SMALL_BODY_BYTES {
+                    let_go.acquire().await.unwrap().forget();
+                }
+                length.to_string()
+            }
+        });
+        let limit = Arc::new(BodyLimit::new());
+        let limited = lengths.around(move |next, request| {
+            let limit = limit.clone();
+            async move { limit.check(next, request).await }
+        });
+        limited.catch_all_error(standard_error).map_to_response()
     }
-    request.set_body(Body::from_bytes(kept.freeze()));
-    next.call(request).await
+
+    fn free() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(1000))
+    }
+
+    fn request(chunks: impl Stream<Item = Bytes> + Send + 'static, shows_a_token: bool) -> Request {
+        let body = Body::from_bytes_stream(chunks.map(Ok::<_, io::Error>));
+        let mut request = Request::builder().method(Method::POST).body(body);
+        if shows_a_token {
+            let claims =
+                Claims { user_id: UserId(Uuid::nil()), session_id: SessionId(Uuid::nil()), audience: Audience::Admin };
+            request.set_data(ShownToken(claims, Timestamp::from_unix_ms(0)));
+        }
+        request
+    }
+
+    /// So many bytes, not all at once.
+    fn body(bytes: usize) -> impl Stream<Item = Bytes> + Send + 'static {
+        let chunks = (0..bytes.div_ceil(CHUNK)).map(move |n| Bytes::from(vec![b' '; CHUNK.min(bytes - n * CHUNK)]));
+        stream::iter(chunks)
+    }
+
+    async fn status(server: &impl Endpoint<Output = Response>, request: Request) -> u16 {
+        server.call(request).await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up_and_one_that_is_too_large_is_refused() {
+        let server = server(free());
+        let began = Instant::now();
+        let trickle = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Bytes::from_static(b" "), ()))
+        });
+        assert_eq!(status(&server, request(trickle, true)).await, 422);
+        assert!(began.elapsed() >= READING && began.elapsed() < READING * 2);
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), true)).await, 413);
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES), true)).await, 200);
+    }
+
+    #[tokio::test]
+    async fn whoever_shows_no_token_of_ours_sends_little() {
+        let server = server(free());
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES), false)).await, 200);
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES + 1), false)).await, 413);
+        let mut announced = request(stream::empty(), false);
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (MAX_SMALL_BODY_BYTES + 1).into());
+        assert_eq!(status(&server, announced).await, 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_large_bodies_are_held_at_once_and_whoever_waits_too_long_for_room_is_told() {
+        let let_go = Arc::new(Semaphore::new(0));
+        let server = Arc::new(server(let_go.clone()));
+        let large = || request(body(MAX_SMALL_BODY_BYTES + 1), true);
+        let mut held = JoinSet::new();
+        for _ in 0..LARGE_BODIES_AT_ONCE {
+            let server = server.clone();
+            held.spawn(async move { status(&server, large()).await });
+        }
+        // Time only goes on once nothing else does.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let began = Instant::now();
+        assert_eq!(status(&server, large()).await, 503);
+        assert!(began.elapsed() >= READING && began.elapsed() < READING * 2);
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES), false)).await, 200, "small ones need no room");
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), true)).await, 503);
+        let_go.add_permits(LARGE_BODIES_AT_ONCE + 1);
+        assert_eq!(held.join_next().await.unwrap().unwrap(), 200);
+        assert_eq!(status(&server, large()).await, 200, "one has gone, another comes");
+    }
 }

@@ -1,5 +1,7 @@
 //! Access tokens: short-lived JWTs that say who is in which session. What they may do is looked up when they are used.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use commands::{Claims, LoggedIn};
 use domain::session::Audience;
 use domain::{SessionId, Timestamp, UserId};
@@ -10,6 +12,10 @@ use uuid::Uuid;
 const ISSUER: &str = "switchboard";
 /// How far the clocks of nodes may be apart.
 const LEEWAY_S: u64 = 5;
+/// Tokens that are remembered once they have been checked: to find one again takes a fraction of the time.
+const REMEMBERED: u64 = 10_000;
+/// What tokens are for.
+const AUDIENCES: [Audience; 2] = [Audience::Admin, Audience::Messenger];
 
 /// A key that tokens are signed with. All nodes have the same.
 pub struct SigningKey {
@@ -21,12 +27,55 @@ pub struct SigningKey {
 
 /// Issues and checks access tokens.
 pub struct Tokens {
-    key_id: String,
+    keys: RwLock<Arc<Keys>>,
+    validation: Validation,
+    life_ms: i64,
+}
+
+/// The keys of the hour.
+struct Keys {
+    /// The first signs; all of them are good.
+    list: Vec<Key>,
+    /// Tokens that were found to be good by these keys, and what they say. Forgotten with the keys.
+    good: moka::sync::Cache<Box<str>, Good>,
+}
+
+/// What a good token says, and when it runs out.
+#[derive(Clone, Copy)]
+struct Good {
+    claims: Claims,
+    expires_s: i64,
+}
+
+impl Good {
+    /// Whether it hasn't run out since, by the library's own rule.
+    fn is_good_at(&self, now_s: i64) -> bool {
+        self.expires_s >= now_s.saturating_sub(LEEWAY_S.cast_signed())
+    }
+}
+
+impl Keys {
+    fn new(keys: &[SigningKey]) -> Arc<Self> {
+        let good = moka::sync::Cache::new(REMEMBERED);
+        Arc::new(Self { list: keys.iter().map(Key::new).collect(), good })
+    }
+}
+
+/// A signing key, ready for use.
+struct Key {
+    id: String,
     encoding: EncodingKey,
     decoding: DecodingKey,
-    admin: Validation,
-    messenger: Validation,
-    life_ms: i64,
+}
+
+impl Key {
+    fn new(key: &SigningKey) -> Self {
+        Self {
+            id: key.id.clone(),
+            encoding: EncodingKey::from_secret(&key.secret),
+            decoding: DecodingKey::from_secret(&key.secret),
+        }
+    }
 }
 
 /// An access token.
@@ -49,17 +98,19 @@ struct Payload {
 }
 
 impl Tokens {
-    /// Signs and checks with this key. A token is good for `life_ms` milliseconds.
+    /// Signs with the first of these keys, and takes what was signed with any. A token is good for `life_ms` milliseconds.
     #[must_use]
-    pub fn new(key: &SigningKey, life_ms: i64) -> Self {
-        Self {
-            key_id: key.id.clone(),
-            encoding: EncodingKey::from_secret(&key.secret),
-            decoding: DecodingKey::from_secret(&key.secret),
-            admin: validation(Audience::Admin),
-            messenger: validation(Audience::Messenger),
-            life_ms,
-        }
+    pub fn new(keys: &[SigningKey], life_ms: i64) -> Self {
+        Self { keys: RwLock::new(Keys::new(keys)), validation: validation(), life_ms }
+    }
+
+    /// Signs with the first of these keys from now on, and takes what was signed with any.
+    pub fn use_keys(&self, keys: &[SigningKey]) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Keys::new(keys);
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A token for somebody who has just logged in.
@@ -75,35 +126,56 @@ impl Tokens {
             nbf: now_s,
             exp: expires_at.unix_ms() / 1000,
         };
-        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::HS256) };
-        let token = jsonwebtoken::encode(&header, &payload, &self.encoding)
-            .expect("a payload of strings and numbers is signed");
+        let keys = self.keys();
+        let key = keys.list.first().expect("there is always a key");
+        let header = Header { kid: Some(key.id.clone()), ..Header::new(Algorithm::HS256) };
+        let token =
+            jsonwebtoken::encode(&header, &payload, &key.encoding).expect("a payload of strings and numbers is signed");
         AccessToken { token, expires_at }
     }
 
     /// What a token says and when it runs out, if it is one of ours, for this API, and of this hour.
     pub(crate) fn check(&self, token: &str, audience: Audience) -> Option<(Claims, Timestamp)> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.kid.as_ref() != Some(&self.key_id) {
-            return None;
-        }
-        let validation = match audience {
-            Audience::Admin => &self.admin,
-            Audience::Messenger => &self.messenger,
+        self.check_any(token).filter(|(claims, _)| claims.audience == audience)
+    }
+
+    /// The same, for whichever API it is.
+    pub(crate) fn check_any(&self, token: &str) -> Option<(Claims, Timestamp)> {
+        let keys = self.keys();
+        let good = match keys.good.get(token) {
+            Some(good) if good.is_good_at(now_s()) => good,
+            // It has run out since, or hasn't been seen.
+            _ => {
+                let good = self.verify(&keys.list, token)?;
+                keys.good.insert(token.into(), good);
+                good
+            }
         };
-        let payload = jsonwebtoken::decode::<Payload>(token, &self.decoding, validation).ok()?.claims;
+        Some((good.claims, Timestamp::from_unix_ms(good.expires_s.saturating_mul(1000))))
+    }
+
+    fn verify(&self, keys: &[Key], token: &str) -> Option<Good> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let key = keys.iter().find(|key| Some(&key.id) == header.kid.as_ref())?;
+        let payload = jsonwebtoken::decode::<Payload>(token, &key.decoding, &self.validation).ok()?.claims;
+        let audience = AUDIENCES.into_iter().find(|audience| audience.as_str() == payload.aud)?;
         let claims = Claims { user_id: UserId(payload.sub), session_id: SessionId(payload.sid), audience };
-        Some((claims, Timestamp::from_unix_ms(payload.exp.saturating_mul(1000))))
+        Some(Good { claims, expires_s: payload.exp })
     }
 }
 
+/// The time by which tokens are judged, in seconds since 1970: the library's own.
+fn now_s() -> i64 {
+    i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap_or(i64::MAX)
+}
+
 /// Every claim is required: by default a token without an audience passes for any, and one from the future for one of today.
-fn validation(audience: Audience) -> Validation {
+fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.leeway = LEEWAY_S;
     validation.validate_nbf = true;
     validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
-    validation.set_audience(&[audience.as_str()]);
+    validation.set_audience(&AUDIENCES.map(Audience::as_str));
     validation.set_issuer(&[ISSUER]);
     validation
 }
@@ -117,11 +189,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn tokens() -> Tokens {
-        Tokens::new(&SigningKey { id: "k1".into(), secret: KEY }, 3_600_000)
-    }
-
-    fn now_s() -> i64 {
-        i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap()
+        Tokens::new(&[SigningKey { id: "k1".into(), secret: KEY }], 3_600_000)
     }
 
     fn payload() -> Value {
@@ -148,6 +216,36 @@ mod tests {
         let token = signed(&payload(), &header(), &KEY);
         assert!(is_accepted(&token));
         assert!(tokens().check(&token, Audience::Admin).is_none());
+        let (claims, _) = tokens().check_any(&token).unwrap();
+        assert_eq!(claims.audience, Audience::Messenger);
+    }
+
+    #[test]
+    fn a_key_that_signs_no_more_is_good_until_it_is_gone() {
+        let tokens = tokens();
+        let old = signed(&payload(), &header(), &KEY);
+        let key = |id: &str, byte| SigningKey { id: id.into(), secret: [byte; 32] };
+        let is_accepted = |token: &str| tokens.check(token, Audience::Messenger).is_some();
+        tokens.use_keys(&[key("k2", 8), key("k1", 7)]);
+        let new = signed(&payload(), &Header { kid: Some("k2".into()), ..header() }, &[8; 32]);
+        assert!(is_accepted(&old) && is_accepted(&new));
+        tokens.use_keys(&[key("k2", 8)]);
+        assert!(!is_accepted(&old) && is_accepted(&new));
+    }
+
+    #[test]
+    fn a_token_that_is_remembered_runs_out_like_any_other() {
+        let tokens = tokens();
+        let claims =
+            Claims { user_id: UserId(Uuid::nil()), session_id: SessionId(Uuid::nil()), audience: Audience::Admin };
+        for (left_s, expected) in [(1, true), (0, true), (-30, false)] {
+            let expires_s = now_s() + left_s;
+            tokens.keys().good.insert("seen before".into(), Good { claims, expires_s });
+            assert_eq!(tokens.check_any("seen before").is_some(), expected, "{left_s}");
+        }
+        let leeway_s = LEEWAY_S.cast_signed();
+        let good = Good { claims, expires_s: 100 };
+        assert!(good.is_good_at(100 + leeway_s) && !good.is_good_at(101 + leeway_s));
     }
 
     #[test]
@@ -165,6 +263,8 @@ mod tests {
             ("iss", json!("somebody")),
             ("aud", json!("admin")),
             ("aud", json!([])),
+            ("aud", json!(["messenger"])),
+            ("aud", json!("nobody")),
             ("sub", json!("me")),
             ("exp", json!(now_s() - 30)),
             ("exp", json!("tomorrow")),

@@ -1,17 +1,22 @@
 //! What the server does now and then, by itself. Each of these never returns.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::Api;
 use cluster::Presence;
 use commands::{Clock, Commands, LostCalls};
+use domain::FileId;
+use futures_util::StreamExt;
 use projections::feed::FeedQueries;
+use sqlx::PgPool;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::keys::{self, MasterKey};
 use crate::settings::{Settings, ms};
 
-/// How often logins that were reserved for nobody are looked for.
+/// How often logins that were reserved for nobody, and files that no message carries, are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often calls that have rung for too long are looked for: how late they may be missed.
 const RING_LOOK: Duration = Duration::from_millis(250);
@@ -19,6 +24,11 @@ const RING_LOOK: Duration = Duration::from_millis(250);
 const LOST_CALL_LOOK: Duration = Duration::from_secs(1);
 /// How often old events of the feed are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
+/// How often bytes that belong to no file are looked for, and how many files are looked up at once.
+const ORPHAN_INTERVAL: Duration = Duration::from_hours(24);
+const ORPHAN_PAGE: usize = 1000;
+/// As many orphans are no reason to wonder.
+const FEW_ORPHANS: usize = 20;
 /// How often figures and limits that have piled up are tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -69,6 +79,80 @@ pub(crate) async fn forget_old_events(feed: FeedQueries, clock: Arc<dyn Clock>, 
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "old events of the feed are forgotten"),
             Err(error) => tracing::warn!(%error, "old events of the feed can't be forgotten"),
+        }
+    }
+}
+
+/// Gives up files that no message carries.
+pub(crate) async fn sweep_files(api: Arc<Api>) {
+    let mut interval = every(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        let removed = match api.commands.sweep_files().await {
+            Ok(removed) => removed,
+            Err(error) => {
+                tracing::warn!(%error, "files that nobody needs can't be looked for");
+                continue;
+            }
+        };
+        for id in removed {
+            if let Err(error) = api.files.delete(id).await {
+                tracing::warn!(%error, "a file that nobody needs can't be deleted");
+            }
+        }
+    }
+}
+
+/// Deletes bytes that belong to no file: a node has died before it could say what it had taken in.
+pub(crate) async fn sweep_orphans(api: Arc<Api>) {
+    let mut interval = every(ORPHAN_INTERVAL);
+    loop {
+        interval.tick().await;
+        let mut pages = api.files.kept_for_a_while(api.clock.now(), ORPHAN_PAGE);
+        while let Some(page) = pages.next().await {
+            let found = match page {
+                Ok(ids) => delete_orphans(&api, ids).await,
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = found {
+                tracing::warn!(error, "bytes that belong to no file can't be looked for");
+                break;
+            }
+        }
+    }
+}
+
+async fn delete_orphans(api: &Api, ids: Vec<FileId>) -> Result<(), String> {
+    // Most are known. The read model may be late, or may be being built, so what it doesn't know is looked up in the log.
+    let known = api
+        .messaging
+        .0
+        .files(&ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .await
+        .map_err(|error| error.to_string())?;
+    let known: HashSet<FileId> = known.into_iter().map(|file| FileId(file.id)).collect();
+    let page = ids.len();
+    let others: Vec<FileId> = ids.into_iter().filter(|id| !known.contains(id)).collect();
+    let orphans = api.commands.unknown_files(others).await.map_err(|error| error.to_string())?;
+    if orphans.len() > FEW_ORPHANS && orphans.len() * 2 > page {
+        // Nodes don't die that often: somebody has restored a database, perhaps.
+        return Err(format!("{} of {page} files are unknown to the log, and are left alone", orphans.len()));
+    }
+    for id in orphans {
+        api.files.delete(id).await.map_err(|error| error.to_string())?;
+        tracing::info!(file = %id, "bytes that belong to no file are deleted");
+    }
+    Ok(())
+}
+
+/// Signs with another key now and then, and learns of those that other nodes have made.
+pub(crate) async fn rotate_keys(api: Arc<Api>, pool: PgPool, master: MasterKey, settings: Settings) {
+    let mut interval = every(keys::LEARNING / 4);
+    loop {
+        interval.tick().await;
+        match keys::rotate(&pool, &master, settings.signing_key_life, settings.token_life).await {
+            Ok(keys) => api.tokens.use_keys(&keys),
+            Err(error) => tracing::warn!(%error, "signing keys can't be looked for"),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The database: the operator's, or our own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 use crate::managed_postgres::{ManagedPostgres, ManagedPostgresError};
 use crate::settings::Settings;
@@ -12,6 +13,8 @@ use crate::settings::Settings;
 /// Connections for queries, and one each for the listeners of the log and of the bus. Its committer and notifier and each projection have one of their own.
 const MAX_CONNECTIONS: u32 = 20;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that has been used as lately as this is there still, as far as anybody can tell.
+const USED_LATELY: Duration = Duration::from_secs(1);
 const OLDEST_MAJOR_VERSION: u32 = 15;
 
 /// What went wrong with the database.
@@ -19,6 +22,8 @@ const OLDEST_MAJOR_VERSION: u32 = 15;
 pub(crate) enum DatabaseError {
     #[error(transparent)]
     Managed(#[from] ManagedPostgresError),
+    #[error("no server has ever run in {0}: set SWITCHBOARD_DATA_DIR or DATABASE_URL to where its data is")]
+    NothingThere(PathBuf),
     #[error("DATABASE_URL can't be understood")]
     Url(#[source] sqlx::Error),
     #[error("the database can't be reached")]
@@ -44,6 +49,23 @@ impl Database {
             let managed = ManagedPostgres::start(&settings.data_dir, settings.postgres_bin.as_deref()).await?;
             (managed.connect_options("switchboard"), Some(managed))
         };
+        Self::open_with(options, managed).await
+    }
+
+    /// As [`Self::open`], also while a server runs: its own Postgres is then used with it. None is made where there is none.
+    pub(crate) async fn open_beside(settings: &Settings) -> Result<Self, DatabaseError> {
+        if settings.database_url.is_none() && !ManagedPostgres::is_in(&settings.data_dir) {
+            return Err(DatabaseError::NothingThere(settings.data_dir.clone()));
+        }
+        match Self::open(settings).await {
+            Err(DatabaseError::Managed(ManagedPostgresError::InUse(_))) => {
+                Self::open_with(ManagedPostgres::beside(&settings.data_dir)?, None).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_with(options: PgConnectOptions, managed: Option<ManagedPostgres>) -> Result<Self, DatabaseError> {
         let pool = connect(options).await?;
         let version: u32 = sqlx::query_scalar!(r#"SELECT current_setting('server_version_num')::int AS "version!""#)
             .fetch_one(&pool)
@@ -71,6 +93,16 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
     PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A ping before every query would be a round trip more for each.
+        .test_before_acquire(false)
+        .before_acquire(|connection, usage| {
+            Box::pin(async move {
+                if usage.idle_for > USED_LATELY {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options.application_name("switchboard"))
         .await
         .map_err(DatabaseError::Connect)

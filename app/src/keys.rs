@@ -4,16 +4,23 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::SigningKey;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use commands::KeyedHash;
 use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
 
 use crate::system::random;
 
 const NONCE_BYTES: usize = 24;
+const SIGNING: &str = "signing";
+const KEYED_HASH: &str = "keyed-hash";
+const FIRST: &str = "1";
+/// How long every node is given to learn of a new key. Each looks four times as often.
+pub(crate) const LEARNING: Duration = Duration::from_mins(2);
 
 /// What went wrong with the keys.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +39,12 @@ pub(crate) enum KeyError {
 
 /// The keys that the program works with.
 pub(crate) struct Keys {
-    pub(crate) signing: SigningKey,
+    pub(crate) signing: Vec<SigningKey>,
     pub(crate) keyed_hash: KeyedHash,
 }
 
 /// The key that seals the others.
+#[derive(Clone)]
 pub(crate) struct MasterKey(XChaCha20Poly1305);
 
 impl MasterKey {
@@ -101,25 +109,91 @@ fn write_new(path: &Path, content: &str) -> io::Result<()> {
 
 /// Reads the keys, and makes those that don't exist yet. Nodes that start together agree on one of each.
 pub(crate) async fn load(pool: &PgPool, master: &MasterKey) -> Result<Keys, KeyError> {
-    let (id, secret) = one_key(pool, master, "signing").await?;
-    let (_, keyed_hash) = one_key(pool, master, "keyed-hash").await?;
-    Ok(Keys { signing: SigningKey { id, secret }, keyed_hash: KeyedHash::new(&keyed_hash) })
+    make(pool, master, SIGNING, FIRST).await?;
+    make(pool, master, KEYED_HASH, FIRST).await?;
+    let sealed = sqlx::query_scalar!("SELECT sealed FROM keys WHERE purpose = $1 AND id = $2", KEYED_HASH, FIRST)
+        .fetch_one(pool)
+        .await?;
+    let keyed_hash = KeyedHash::new(&master.open(KEYED_HASH, &sealed)?);
+    Ok(Keys { signing: signing_keys(pool, master).await?, keyed_hash })
 }
 
-async fn one_key(pool: &PgPool, master: &MasterKey, purpose: &str) -> Result<(String, [u8; 32]), KeyError> {
-    const FIRST: &str = "1";
+/// The signing keys that are good: the one that signs comes first. A new one signs only once every node has had the time to learn
+/// of it.
+async fn signing_keys(pool: &PgPool, master: &MasterKey) -> Result<Vec<SigningKey>, KeyError> {
+    let rows = sqlx::query!(
+        r#"SELECT id, sealed, created_at < now() - $2::interval AS "is_known!" FROM keys
+           WHERE purpose = $1 ORDER BY id::bigint DESC"#,
+        SIGNING,
+        interval(LEARNING)
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut keys = vec![];
+    // The only one there is signs, however new it is.
+    let signs = rows.iter().position(|row| row.is_known).unwrap_or(rows.len().saturating_sub(1));
+    for (n, row) in rows.into_iter().enumerate() {
+        let key = SigningKey { secret: master.open(SIGNING, &row.sealed)?, id: row.id };
+        keys.insert(if n == signs { 0 } else { keys.len() }, key);
+    }
+    Ok(keys)
+}
+
+/// Makes another signing key once the newest has signed for long enough, and throws those away whose tokens have all run out. To
+/// be done now and then, by every node. Returns the keys that are good.
+pub(crate) async fn rotate(
+    pool: &PgPool,
+    master: &MasterKey,
+    key_life: Duration,
+    token_life: Duration,
+) -> Result<Vec<SigningKey>, KeyError> {
+    let next = sqlx::query_scalar!(
+        // Two are alive at most: another one has to wait until the one before is of no use any more.
+        r#"SELECT max(id::bigint) + 1 AS "next!" FROM keys WHERE purpose = $1
+           HAVING count(*) < 2 AND max(created_at) < now() - $2::interval"#,
+        SIGNING,
+        interval(key_life)
+    )
+    .fetch_optional(pool)
+    .await?;
+    if let Some(next) = next {
+        // Whichever node is first.
+        make(pool, master, SIGNING, &next.to_string()).await?;
+        tracing::info!(key = next, "tokens are signed with another key soon");
+    }
+    // What the key before signed last has run out by then.
     sqlx::query!(
-        "INSERT INTO keys (purpose, id, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "DELETE FROM keys old WHERE purpose = $1 AND EXISTS (
+             SELECT FROM keys new
+             WHERE new.purpose = $1 AND new.id::bigint > old.id::bigint AND new.created_at < now() - $2::interval
+         )",
+        SIGNING,
+        interval(LEARNING * 2 + token_life)
+    )
+    .execute(pool)
+    .await?;
+    signing_keys(pool, master).await
+}
+
+/// Makes a key, unless there is one of that name.
+async fn make(pool: &PgPool, master: &MasterKey, purpose: &str, id: &str) -> Result<(), KeyError> {
+    sqlx::query!(
+        // The first one is made only if there is none: it may have been thrown away since.
+        "INSERT INTO keys (purpose, id, sealed)
+         SELECT $1, $2, $3 WHERE $2 <> '1' OR NOT EXISTS (SELECT FROM keys WHERE purpose = $1)
+         ON CONFLICT DO NOTHING",
         purpose,
-        FIRST,
+        id,
         master.seal(purpose, &random())
     )
     .execute(pool)
     .await?;
-    let sealed = sqlx::query_scalar!("SELECT sealed FROM keys WHERE purpose = $1 AND id = $2", purpose, FIRST)
-        .fetch_one(pool)
-        .await?;
-    Ok((FIRST.to_owned(), master.open(purpose, &sealed)?))
+    Ok(())
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
 }
 
 #[cfg(test)]

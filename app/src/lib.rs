@@ -1,9 +1,11 @@
 //! The `switchboard` binary: configuration, wiring, managed Postgres, command line. A library too, so that the end-to-end tests
 //! run the very same program.
 
+mod blobs;
 mod chores;
 mod database;
 mod demo;
+mod event_log;
 mod keys;
 mod logging;
 mod lookups;
@@ -12,6 +14,7 @@ mod read_models;
 mod serve;
 mod settings;
 mod system;
+mod tools;
 
 pub mod managed_postgres;
 
@@ -19,9 +22,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::settings::{Cli, Command};
+use crate::settings::{AuditCommand, Cli, Command};
 
 pub use database::migrate;
+
+/// A request makes a hundred small things and forgets them again: this makes them in less than half the time of the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs the command line.
 #[must_use]
@@ -36,25 +43,36 @@ pub fn main_without_arguments() -> ExitCode {
 }
 
 fn run_command(cli: Cli) -> ExitCode {
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Openapi => {
-            println!("{}", api::openapi_document());
-            ExitCode::SUCCESS
-        }
-        Command::Serve => {
-            if let Err(error) = logging::start(&cli.settings) {
-                eprintln!("error: SWITCHBOARD_LOG can't be understood: {error}");
-                return ExitCode::FAILURE;
-            }
-            match run(serve::serve(cli.settings)) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    report(&error);
-                    ExitCode::FAILURE
-                }
-            }
-        }
+    if let Err(error) = logging::start(&cli.settings) {
+        eprintln!("error: SWITCHBOARD_LOG can't be understood: {error}");
+        return ExitCode::FAILURE;
     }
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => finish(run(serve::serve(cli.settings)).map(|()| ExitCode::SUCCESS)),
+        Command::Projections(command) => finish_tool(run(tools::projections::run(&cli.settings, command))),
+        Command::Audit(AuditCommand::Catalogue) => print(&api::catalogue_document()),
+        Command::Audit(command) => finish_tool(run(tools::audit::run(&cli.settings, command))),
+        Command::Openapi => print(&api::openapi_document()),
+    }
+}
+
+fn print(document: &str) -> ExitCode {
+    println!("{document}");
+    ExitCode::SUCCESS
+}
+
+fn finish_tool(outcome: Result<ExitCode, tools::ToolError>) -> ExitCode {
+    match outcome {
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        outcome => finish(outcome),
+    }
+}
+
+fn finish(outcome: Result<ExitCode, impl std::error::Error>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::FAILURE
+    })
 }
 
 fn run<T>(task: impl Future<Output = T>) -> T {

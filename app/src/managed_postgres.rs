@@ -20,6 +20,8 @@ use self::supervisor::Supervisor;
 
 /// The name of the database superuser, who is the only user.
 const USER: &str = "switchboard";
+/// The name of the database.
+const DATABASE: &str = "switchboard";
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -94,14 +96,30 @@ impl ManagedPostgres {
         .await
         .map_err(|error| ManagedPostgresError::NotReady(error.to_string()))??;
         let postgres = Self { supervisor, socket_dir, _lock: lock };
-        postgres.ensure_database("switchboard").await?;
+        postgres.ensure_database(DATABASE).await?;
         Ok(postgres)
+    }
+
+    /// Whether there is a cluster in `data_dir`, running or not.
+    #[must_use]
+    pub fn is_in(data_dir: &Path) -> bool {
+        Cluster::in_dir(data_dir).is_ok_and(|cluster| cluster.dir().exists())
+    }
+
+    /// How to connect to the database of a server that another process runs in `data_dir`.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn beside(data_dir: &Path) -> Result<PgConnectOptions, ManagedPostgresError> {
+        let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
+        let cluster = Cluster::in_dir(&data_dir)?;
+        Ok(connect_options(cluster.socket_dir(), DATABASE))
     }
 
     /// How to connect to one of its databases.
     #[must_use]
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(&self.socket_dir).username(USER).database(database)
+        connect_options(&self.socket_dir, database)
     }
 
     /// Process id of the Postgres server.
@@ -134,6 +152,10 @@ impl ManagedPostgres {
         }
         Ok(connection.close().await?)
     }
+}
+
+fn connect_options(socket_dir: &Path, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass().socket(socket_dir).username(USER).database(database)
 }
 
 /// Takes the data directory for this process. The operating system gives it back when the process ends, however it ends.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use event_store::EventStore;
+use projections::audit::{Audit, AuditQueries};
 use projections::calls::{CallQueries, Calls};
 use projections::feed::{Feed, FeedQueries};
 use projections::messaging::{Messaging, MessagingQueries};
 use projections::people::{People, PeopleQueries};
-use projections::{Checkpoint, Foundations, Projection};
+use projections::{Checkpoint, Foundations, Projection, Projector};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
@@ -17,20 +18,23 @@ pub(crate) struct ReadModels {
     pub(crate) messaging: (MessagingQueries, Checkpoint),
     pub(crate) calls: (CallQueries, Checkpoint),
     pub(crate) feed: (FeedQueries, Checkpoint),
+    pub(crate) audit: (AuditQueries, Checkpoint),
 }
 
-/// Runs all projections in the background.
+/// Runs all projections in the background, and rebuilds them when they are to be.
 pub(crate) fn start(store: &Arc<dyn EventStore>, pool: &PgPool, background: &mut JoinSet<()>) -> ReadModels {
     fn run<P: Projection>(foundations: &Foundations, background: &mut JoinSet<()>) -> Checkpoint {
-        let (checkpoint, run) = projections::run::<P>(foundations.clone());
+        let (checkpoint, run) = projections::run(Projector::of::<P>(), foundations.clone());
         background.spawn(run);
         checkpoint
     }
     let foundations = Foundations { store: store.clone(), pool: pool.clone() };
+    background.spawn(projections::rebuild_on_demand(foundations.clone()));
     ReadModels {
         people: (PeopleQueries::new(pool.clone()), run::<People>(&foundations, background)),
         messaging: (MessagingQueries::new(pool.clone()), run::<Messaging>(&foundations, background)),
         calls: (CallQueries::new(pool.clone()), run::<Calls>(&foundations, background)),
         feed: (FeedQueries::new(pool.clone()), run::<Feed>(&foundations, background)),
+        audit: (AuditQueries::new(pool.clone()), run::<Audit>(&foundations, background)),
     }
 }

@@ -3,27 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AllowedOrigins, Api, IceServers, Limits, PatientAcceptor, Realtime, Tokens, Turn};
+use api::{
+    AllowedOrigins, Api, IceServers, Limits, NoNetwork, PatientAcceptor, Realtime, Tokens, TrustedProxies, Turn,
+};
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
 use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
-use event_store::postgres::PostgresStore;
-use event_store::{EventStore, StoreError};
+use event_store::{Position, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::blobs::BlobsError;
 use crate::database::{Database, DatabaseError};
+use crate::event_log::{Log, LogError};
 use crate::keys::{self, KeyError, MasterKey};
 use crate::lookups::ReadModelLookups;
 use crate::passwords::SlowHashes;
 use crate::read_models;
 use crate::settings::{Settings, ms};
 use crate::system::System;
-use crate::{chores, demo, system};
+use crate::{blobs, chores, demo, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -45,9 +47,15 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("SWITCHBOARD_BUS can't be used")]
     Bus(#[from] BusError),
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
+    #[error("SWITCHBOARD_TRUSTED_PROXIES")]
+    TrustedProxies(#[from] NoNetwork),
     #[error("the first super admin can't be made: SWITCHBOARD_ADMIN_{0}")]
     Admin(String),
     #[error("the first accounts can't be made")]
@@ -56,8 +64,6 @@ pub(crate) enum ServeError {
     Listen { address: String, source: std::io::Error },
     #[error("a part of the server has broken down: its log says which")]
     Broken,
-    #[error("the server failed")]
-    Server(#[source] std::io::Error),
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -89,8 +95,8 @@ async fn serve_on(
     let pool = database.pool.clone();
     let master_key = MasterKey::load(settings.master_key.as_deref(), &settings.data_dir)?;
     let keys = keys::load(&pool, &master_key).await?;
-    let postgres_store = Arc::new(PostgresStore::open(pool.clone()).await?);
-    let store: Arc<dyn EventStore> = postgres_store.clone();
+    let log = Log::open(settings, &pool).await?;
+    let store = log.store();
     // What is remembered of streams, and what is delivered, begins here: before anything is read.
     let head = store.head().await?;
 
@@ -103,14 +109,17 @@ async fn serve_on(
     let commands = Arc::new(Commands::new(Foundations {
         store: store.clone(),
         lookups: Arc::new(ReadModelLookups {
-            people: read_models.people.0.clone(),
+            people: read_models.people.clone(),
             calls: read_models.calls.0.clone(),
+            messaging: read_models.messaging.0.clone(),
         }),
         passwords: Arc::new(SlowHashes::new()),
         clock: clock.clone(),
         ids: ids.clone(),
         keyed_hash: keys.keyed_hash,
         ring_timeout_ms: ms(settings.ring_timeout),
+        edit_window_ms: ms(settings.edit_window),
+        temporary_passwords_must_change: settings.force_password_change,
     }));
     background.spawn({
         let commands = commands.clone();
@@ -118,6 +127,8 @@ async fn serve_on(
     });
 
     make_first_admin(&commands, first_admin).await?;
+    // There is a first event now, if there was none.
+    log.must_be_the_one_of(&pool).await?;
     let mut allowed_origins = AllowedOrigins::parse(&settings.allowed_origins);
     if settings.demo {
         allowed_origins = allowed_origins.and_localhost();
@@ -126,7 +137,7 @@ async fn serve_on(
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
-    let bus = open_bus(settings, &pool, installation, node, &mut background).await?;
+    let bus = open_bus(settings, &pool, &installation, node, &mut background).await?;
     background.spawn(chores::sweep(commands.clone()));
     background.spawn(chores::miss_calls(commands.clone()));
     background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
@@ -140,19 +151,52 @@ async fn serve_on(
         messaging: read_models.messaging,
         calls: read_models.calls,
         feed: read_models.feed,
+        audit: read_models.audit,
+        projections: projections::Foundations { store: store.clone(), pool: pool.clone() },
         presence,
-        tickets: Tickets::new(pool, system::random),
+        tickets: Tickets::new(pool.clone(), system::random),
+        files: blobs::open(&settings.blobs, &settings.data_dir, &installation)?,
         ice_servers: ice_servers(settings),
         store,
         tokens: Tokens::new(&keys.signing, ms(settings.token_life)),
         clock,
         ids,
         allowed_origins,
-        limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit),
+        limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit, settings.address_rate_limit),
+        trusted_proxies: TrustedProxies::parse(&settings.trusted_proxies)?,
         metrics,
     });
     background.spawn(chores::tidy_up(api.clone()));
+    background.spawn(chores::sweep_files(api.clone()));
+    background.spawn(chores::sweep_orphans(api.clone()));
+    background.spawn(chores::rotate_keys(api.clone(), pool, master_key, settings.clone()));
     let realtime = Arc::new(Realtime::new(api.clone(), bus, head));
+    run_realtime(&realtime, head, &mut background);
+
+    for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
+        println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
+    }
+    let mut outcome = Ok(());
+    let stop = async {
+        tokio::select! {
+            () = told_to_stop() => tracing::info!("stopping: finishing what was accepted"),
+            // A part that has ended, which none ever should, can't be done without: better no server than half of one.
+            _ = background.join_next() => outcome = Err(ServeError::Broken),
+            () = log.broken() => outcome = Err(ServeError::Broken),
+        }
+        realtime.close().await;
+    };
+    api::serve_http(acceptor, api::server(&api, &realtime), stop, DRAIN).await;
+    // A database that is gone without a word must not keep us.
+    if tokio::time::timeout(DRAIN, log.shut_down()).await.is_err() {
+        tracing::warn!("the log could not be shut down in order");
+    }
+    background.shutdown().await;
+    outcome
+}
+
+/// Runs what feeds the live streams.
+fn run_realtime(realtime: &Arc<Realtime>, head: Position, background: &mut JoinSet<()>) {
     background.spawn({
         let realtime = realtime.clone();
         async move { match realtime.deliver(head).await {} }
@@ -165,30 +209,6 @@ async fn serve_on(
         let realtime = realtime.clone();
         async move { realtime.keep_presence().await }
     });
-
-    for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
-        println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
-    }
-    let mut outcome = Ok(());
-    let stop = async {
-        tokio::select! {
-            () = told_to_stop() => tracing::info!("stopping: finishing what was accepted"),
-            // A part that has ended, which none ever should, can't be done without: better no server than half of one.
-            _ = background.join_next() => outcome = Err(ServeError::Broken),
-            () = postgres_store.broken() => outcome = Err(ServeError::Broken),
-        }
-        realtime.close().await;
-    };
-    let served = Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(api::server(&api, &realtime), stop, Some(DRAIN))
-        .await
-        .map_err(ServeError::Server);
-    // A database that is gone without a word must not keep us.
-    if tokio::time::timeout(DRAIN, postgres_store.shut_down()).await.is_err() {
-        tracing::warn!("the log could not be shut down in order");
-    }
-    background.shutdown().await;
-    served.and(outcome)
 }
 
 /// Until SIGINT or SIGTERM.
@@ -209,7 +229,7 @@ async fn told_to_stop() {
 async fn open_bus(
     settings: &Settings,
     pool: &PgPool,
-    installation: String,
+    installation: &str,
     node: NodeId,
     background: &mut JoinSet<()>,
 ) -> Result<Bus, BusError> {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use domain::{BusinessId, Timestamp};
 
 /// A messenger backend that a business hosts itself.
 #[derive(Debug, Parser)]
@@ -16,12 +17,70 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Start the server (what happens without a command too)
     Serve,
+    /// Look after what is built from the history; the server may run meanwhile
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
+    /// Read the history, and prove that what is shown is what it says; the server may run meanwhile
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the OpenAPI document
     Openapi,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ProjectionsCommand {
+    /// Show how they are doing
+    Status,
+    /// Build one anew, or `all`, beside what is read, and have it take its place
+    Rebuild { name: String },
+    /// List the events that one couldn't take in
+    Parked { name: String },
+    /// Try the events again that one couldn't take in
+    Retry { name: String },
+    /// Drop the tables that the last rebuild has replaced
+    Drop { name: String },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Write the history as lines of JSON
+    Export {
+        /// Events recorded at this time or later, like `2025-11-22T10:30:00Z`
+        #[arg(long)]
+        from: Option<Timestamp>,
+        /// Events recorded at this time or earlier
+        #[arg(long)]
+        to: Option<Timestamp>,
+        /// Events of this business only, by its id
+        #[arg(long)]
+        business: Option<BusinessId>,
+        /// Events after this position only: that of the last line of an export that broke off
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// File to write to; without one, standard output
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+    /// Show people, conversations, messages and calls as they were, as lines of JSON
+    State {
+        /// When, like `2025-11-22T10:30:00Z`
+        #[arg(long)]
+        at: Timestamp,
+        /// Of this business only, by its id
+        #[arg(long)]
+        business: Option<BusinessId>,
+    },
+    /// Replay the whole history and compare every row that is read with what it says
+    Verify {
+        /// Projections to compare; without any, all
+        names: Vec<String>,
+    },
+    /// Print the catalogue of events
+    Catalogue,
 }
 
 #[derive(Clone, Args)]
@@ -34,7 +93,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub(crate) database_url: Option<String>,
 
-    /// Directory of the private Postgres and of the master key
+    /// Directory of the private Postgres, of files and of the master key
     #[arg(long, env = "SWITCHBOARD_DATA_DIR", default_value = "./data", global = true)]
     pub(crate) data_dir: PathBuf,
 
@@ -62,6 +121,19 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_API_RATE_LIMIT", default_value_t = 1000, global = true)]
     pub(crate) api_rate_limit: u32,
 
+    /// Requests a minute that don't say who they are from, from an address; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_ADDRESS_RATE_LIMIT", default_value_t = 600, global = true)]
+    pub(crate) address_rate_limit: u32,
+
+    /// Proxies whose `X-Forwarded-For` says where requests come from: addresses and networks, comma-separated
+    #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", default_value = "", global = true)]
+    pub(crate) trusted_proxies: String,
+
+    /// Where the log is: `postgres` is the database, `kurrentdb://…` or `esdb://…` a KurrentDB, like
+    /// `kurrentdb://localhost:2113?tls=false` or `kurrentdb+discover://cluster.example.com:2113`
+    #[arg(long, env = "SWITCHBOARD_EVENT_STORE", default_value = "postgres", hide_env_values = true, global = true)]
+    pub(crate) event_store: String,
+
     /// How nodes tell each other who types, who is online and how calls are set up: `postgres`, or a NATS server like
     /// `nats://localhost:4222`
     #[arg(long, env = "SWITCHBOARD_BUS", default_value = "postgres", hide_env_values = true, global = true)]
@@ -86,6 +158,30 @@ pub(crate) struct Settings {
     /// How far back clients can catch up, in whole days like `90d`; without it, to the beginning
     #[arg(long, env = "SWITCHBOARD_FEED_RETENTION", value_parser = humantime::parse_duration, global = true)]
     pub(crate) feed_retention: Option<Duration>,
+
+    /// How long after it was sent a message may be edited
+    #[arg(long, env = "SWITCHBOARD_EDIT_WINDOW", default_value = "1d", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) edit_window: Duration,
+
+    /// Where the bytes of files are kept: `file` is the data directory, `s3://bucket/prefix` is S3 or what speaks like it
+    #[arg(long, env = "SWITCHBOARD_BLOBS", default_value = "file", global = true)]
+    pub(crate) blobs: String,
+
+    /// Somebody whose password was set by an administrator has to change it before they use the messenger
+    #[arg(
+        long,
+        env = "SWITCHBOARD_FORCE_PASSWORD_CHANGE",
+        default_value_t = false,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        global = true
+    )]
+    pub(crate) force_password_change: bool,
+
+    /// How long tokens are signed with the same key
+    #[arg(long, env = "SWITCHBOARD_SIGNING_KEY_LIFE", default_value = "30d", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) signing_key_life: Duration,
 
     /// STUN servers for calls, like `stun:stun.example.com:3478`; comma-separated
     #[arg(long, env = "SWITCHBOARD_STUN_URLS", value_delimiter = ',', global = true)]

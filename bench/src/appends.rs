@@ -1,4 +1,5 @@
-//! Appends of one event of about 500 bytes to a new stream each, straight to the log in Postgres.
+//! Appends of one event of about 500 bytes to a new stream each, straight to the log in Postgres; and beside them, in the same
+//! cluster and in turns, what `pgbench` does that inserts one row a transaction.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,36 +7,50 @@ use std::time::{Duration, Instant};
 use app::managed_postgres::ManagedPostgres;
 use event_store::postgres::PostgresStore;
 use event_store::{Actor, Append, EventStore, Expected, Metadata, NewEvent, StreamId};
-use sqlx::PgPool;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::report;
+use crate::pgbench;
+use crate::report::{self, Figures};
+use crate::target::Target;
 
 const DATA_BYTES: usize = 500;
+/// Clients of `pgbench` at most: each has a connection.
+const MOST_CLIENTS: usize = 64;
 
 pub(crate) async fn measure(concurrencies: &[usize], duration: Duration) {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let postgres = ManagedPostgres::start(dir.path(), None).await.expect("Postgres starts");
-    let pool = PgPool::connect_with(postgres.connect_options("switchboard")).await.expect("Postgres answers");
-    app::migrate(&pool).await.expect("migrations run");
-    let store = Arc::new(PostgresStore::open(pool.clone()).await.expect("the log opens"));
-    report::header("appenders");
+    let options = postgres.connect_options("switchboard");
+    // What appends is ourselves.
+    let target =
+        Target::new("log", String::new(), std::process::id(), postgres.process_id(), options, "SELECT true").await;
+    app::migrate(&target.database).await.expect("migrations run");
+    pgbench::prepare(&target.database).await;
+    let store = Arc::new(PostgresStore::open(target.database.clone()).await.expect("the log opens"));
+    report::header("");
     for concurrency in concurrencies {
-        let began = Instant::now();
-        let mut appenders = JoinSet::new();
-        for _ in 0..*concurrency {
-            appenders.spawn(append_until(store.clone(), began + duration));
-        }
-        let mut all = report::histogram();
-        while let Some(histogram) = appenders.join_next().await {
-            all += histogram.expect("appenders don't panic");
-        }
-        report::row(*concurrency, &all, began.elapsed());
+        let clients = (*concurrency).min(MOST_CLIENTS);
+        let floor = pgbench::insert(&target, clients, duration).await;
+        report::row(&format!("{clients} insert, pgbench"), &floor);
+        report::row(&format!("{concurrency} append"), &append_all(&store, &target, *concurrency, duration).await);
     }
     store.shut_down().await;
-    pool.close().await;
+    target.database.close().await;
     postgres.stop().await;
+}
+
+async fn append_all(store: &Arc<PostgresStore>, target: &Target, concurrency: usize, duration: Duration) -> Figures {
+    let (cpu, began) = (target.cpu(), Instant::now());
+    let mut appenders = JoinSet::new();
+    for _ in 0..concurrency {
+        appenders.spawn(append_until(store.clone(), began + duration));
+    }
+    let mut all = report::histogram();
+    while let Some(histogram) = appenders.join_next().await {
+        all += histogram.expect("appenders don't panic");
+    }
+    Figures::of(&all, began.elapsed(), target.cpu().since(cpu))
 }
 
 async fn append_until(store: Arc<PostgresStore>, end: Instant) -> hdrhistogram::Histogram<u64> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
-use reqwest::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -13,8 +12,10 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::inbox::{Inbox, config};
-use crate::server::{Pair, Server, prepare};
+use crate::people::{Pair, prepare};
+use crate::socket::{Socket, config};
+use crate::switchboard::Switchboard;
+use crate::target::Target;
 
 /// People whom the connections belong to.
 const PEOPLE: usize = 100;
@@ -30,17 +31,17 @@ enum Transport {
     SocketIo,
 }
 
-pub(crate) async fn measure(connections: &[usize]) {
-    let connections = connections.iter().copied().max().unwrap_or(1);
+pub(crate) async fn measure(connections: usize) {
     println!("{:>12} {:>12} {:>14} {:>14} {:>14}", "transport", "connections", "KiB each", "MiB before", "MiB after");
     for transport in [Transport::WebSocket, Transport::EventStream, Transport::SocketIo] {
-        let server = Server::start();
-        let people = prepare(&Client::new(), &server.url, PEOPLE).await;
+        let server = Switchboard::start().await;
+        let server = &server.target;
+        let people = prepare(server, PEOPLE).await;
         // Whatever is set up once is no part of a connection.
-        drop(open(&server, &people, transport, OPENING).await);
+        drop(open(server, &people, transport, OPENING).await);
         tokio::time::sleep(SETTLING).await;
         let before = server.memory();
-        let open = open(&server, &people, transport, connections).await;
+        let open = open(server, &people, transport, connections).await;
         tokio::time::sleep(SETTLING).await;
         let during = server.memory();
         drop(open);
@@ -58,11 +59,11 @@ fn row(transport: Transport, connections: usize, before: u64, during: u64, after
 }
 
 /// Opens connections, each held by a task that answers pings.
-async fn open(server: &Server, people: &[Pair], transport: Transport, count: usize) -> JoinSet<()> {
+async fn open(server: &Target, people: &[Pair], transport: Transport, count: usize) -> JoinSet<()> {
     let mut opened = futures_util::stream::iter(0..count)
         .map(async |n| {
             let token = people[n % people.len()].recipient_token.clone();
-            connect(server.url.clone(), token, transport).await
+            connect(server.address().to_owned(), token, transport).await
         })
         .buffer_unordered(OPENING);
     let mut held = JoinSet::new();
@@ -75,20 +76,19 @@ async fn open(server: &Server, people: &[Pair], transport: Transport, count: usi
 /// What holds a connection, for as long as it is polled.
 struct Held(BoxFuture<'static, ()>);
 
-async fn connect(url: String, token: String, transport: Transport) -> Held {
-    let address = url.trim_start_matches("http://").to_owned();
+async fn connect(address: String, token: String, transport: Transport) -> Held {
     let mut stream = TcpStream::connect(&address).await.expect("the server listens");
     match transport {
         Transport::SocketIo => {
-            let mut inbox = Inbox::over(stream, &url, &token).await;
+            let mut socket = Socket::over(stream, &address, &token, None).await;
             Held(Box::pin(async move {
                 loop {
-                    inbox.next_packet('4').await;
+                    socket.next_packet("4").await;
                 }
             }))
         }
         Transport::WebSocket => {
-            let url = format!("{}/api/messenger/events/ws", url.replace("http", "ws"));
+            let url = format!("ws://{address}/api/messenger/events/ws");
             let mut request = url.into_client_request().expect("it is an address");
             let bearer = format!("Bearer {token}").parse().expect("it is plain");
             request.headers_mut().insert("authorization", bearer);

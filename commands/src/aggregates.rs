@@ -4,14 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::audit::AuditTrail;
 use domain::business::Business;
 use domain::call::Call;
 use domain::delivery::DeliveryCursors;
+use domain::file::File;
 use domain::line::Line;
 use domain::login::Login;
 use domain::message::Message;
 use domain::reading::Reading;
 use domain::session::Session;
+use domain::super_admins::SuperAdmins;
 use domain::user::User;
 use domain::{Decider, DomainEvent};
 use event_store::{
@@ -29,6 +32,7 @@ const ATTEMPTS: usize = 10;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const CHANGES_TOO_FAST: Error = Error::Conflict("somebody else keeps changing this at the same time");
 
 /// A rule stood against a command, or the log couldn't be used.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ pub(crate) struct Aggregates {
     deliveries: StateCache<DeliveryCursors>,
     calls: StateCache<Call>,
     lines: StateCache<Line>,
+    files: StateCache<File>,
 }
 
 macro_rules! remembered {
@@ -94,7 +99,7 @@ macro_rules! remembered {
 
 remembered! {
     Business => businesses, Login => logins, User => users, Session => sessions, Reading => readings, DeliveryCursors => deliveries,
-    Call => calls, Line => lines,
+    Call => calls, Line => lines, File => files,
 }
 
 impl Aggregates {
@@ -110,6 +115,7 @@ impl Aggregates {
             deliveries: StateCache::new(20_000),
             calls: StateCache::new(20_000),
             lines: StateCache::new(20_000),
+            files: StateCache::new(20_000),
         }
     }
 
@@ -121,14 +127,23 @@ impl Aggregates {
         }
     }
 
-    /// Reads a stream and remembers it, unless it is empty.
+    /// Reads a stream and remembers it. That it is empty is worth remembering too: a conversation that nobody has read is asked about
+    /// with every message in it.
     pub(crate) async fn read<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
         let mark = D::cache(self).mark(id);
         let loaded = Arc::new(self.replay::<D>(id).await?);
-        if loaded.version > 0 {
-            D::cache(self).remember_read(id, &loaded, mark);
-        }
+        D::cache(self).remember_read(id, &loaded, mark);
         Ok(loaded)
+    }
+
+    /// The events of a stream after a version, as they are kept.
+    pub(crate) async fn read_events(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        Ok(self.store.read_stream(stream, after, limit).await?)
     }
 
     /// Reads a stream that is not worth remembering.
@@ -186,7 +201,29 @@ impl Aggregates {
                 Err(error) => return Err(Refusal::from(error)),
             }
         }
-        Err(Refusal::Other(Error::Conflict("somebody else keeps changing this at the same time")))
+        Err(Refusal::Other(CHANGES_TOO_FAST))
+    }
+
+    /// As [`Self::execute`], on a stream that is not worth remembering: it is read each time.
+    pub(crate) async fn execute_on_log<D: Decider>(
+        &self,
+        id: &str,
+        command: D::Command,
+        metadata: &Metadata,
+    ) -> Result<Loaded<D>, Refusal<D::Error>> {
+        for _ in 0..ATTEMPTS {
+            let loaded = self.replay::<D>(id).await?;
+            let events = loaded.state.decide(command.clone()).map_err(Refusal::Rule)?;
+            if events.is_empty() {
+                return Ok(loaded);
+            }
+            match self.append(&loaded, id, &events, metadata).await {
+                Ok(next) => return Ok(next),
+                Err(AppendError::Conflict(_)) => {}
+                Err(error) => return Err(Refusal::from(error)),
+            }
+        }
+        Err(Refusal::Other(CHANGES_TOO_FAST))
     }
 
     /// Begins a new stream without looking whether there is one: the append finds out.
@@ -265,14 +302,15 @@ impl Aggregates {
             DeliveryCursors::CATEGORY => to::<DeliveryCursors>(self, event),
             Call::CATEGORY => to::<Call>(self, event),
             Line::CATEGORY => to::<Line>(self, event),
-            Message::CATEGORY => {}
+            File::CATEGORY => to::<File>(self, event),
+            AuditTrail::CATEGORY | Message::CATEGORY | SuperAdmins::CATEGORY => {}
             unknown => tracing::debug!(category = unknown, "an event of a newer version"),
         }
     }
 }
 
 /// The fact in an event of a stream of `D`.
-fn decode<D: Decider>(recorded: &RecordedEvent) -> Result<D::Event, Error> {
+pub(crate) fn decode<D: Decider>(recorded: &RecordedEvent) -> Result<D::Event, Error> {
     codec::decode(recorded, |event_type, json| D::Event::deserialize(event_type, json))?.ok_or_else(|| {
         Error::Internal(format!("unknown event type {} in stream {}", recorded.event_type, recorded.stream).into())
     })

@@ -1,8 +1,12 @@
 //! Who is it? Answered for every request, from what is remembered of three streams.
 
+use std::sync::Arc;
+
 use domain::session::Audience;
+use domain::user::{Account, User};
 use domain::{SessionId, UserId};
 
+use crate::state_cache::Loaded;
 use crate::{Caller, Commands, Error};
 
 /// What a token says, once its signature and its times have been checked.
@@ -29,8 +33,31 @@ impl Commands {
     /// Finds out whether the session lives and its person and business are active, and what the person may do today.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] when any of it isn't so.
+    /// [`Error::Unauthorized`] when any of it isn't so; [`Error::Forbidden`] when the person may not administer any more, or has
+    /// to change their password first.
     pub async fn authenticate(&self, claims: Claims) -> Result<Caller, Error> {
+        let (caller, user) = self.whoever_has(claims).await?;
+        if user.state.account().is_some_and(|account| self.must_change_password(account, claims.audience)) {
+            return Err(Error::Forbidden("change your password first: somebody else has set it"));
+        }
+        Ok(caller)
+    }
+
+    /// As [`Self::authenticate`], also for those who have to change their password first.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`], but for that.
+    pub async fn authenticate_to_change_password(&self, claims: Claims) -> Result<Caller, Error> {
+        Ok(self.whoever_has(claims).await?.0)
+    }
+
+    /// Whether somebody has to change their password before they do anything else.
+    pub(crate) fn must_change_password(&self, account: &Account, audience: Audience) -> bool {
+        self.temporary_passwords_must_change && account.password_is_temporary && audience == Audience::Messenger
+    }
+
+    /// Who is behind a token, if it is good for anything.
+    pub(crate) async fn whoever_has(&self, claims: Claims) -> Result<(Caller, Arc<Loaded<User>>), Error> {
         const REFUSED: Error = Error::Unauthorized("invalid or expired token");
         let session = self.session(claims.session_id).await?;
         let session = session.state.live(self.clock.now()).ok_or(REFUSED)?;
@@ -39,17 +66,20 @@ impl Commands {
         }
         let user = self.user(session.user_id).await?;
         let account = user.state.active().ok_or(REFUSED)?;
-        let is_admin = session.audience == Audience::Admin;
-        if (is_admin && !account.role.may_administer()) || !self.business(account.business_id).await?.state.is_active()
-        {
+        let is_live = account.keeps(session.id, session.epoch);
+        if !is_live || !self.business(account.business_id).await?.state.is_active() {
             return Err(REFUSED);
         }
-        Ok(Caller {
+        if session.audience == Audience::Admin && !account.role.may_administer() {
+            return Err(Error::Forbidden("you are no administrator any more"));
+        }
+        let caller = Caller {
             user_id: account.id,
             business_id: account.business_id,
             role: account.role,
             session_id: session.id,
             audience: session.audience,
-        })
+        };
+        Ok((caller, user))
     }
 }

@@ -5,23 +5,29 @@
 //! never from a read model, which may lag. The few things that no stream can answer are asked through [`Lookups`].
 
 mod aggregates;
+mod audit;
 mod authenticate;
 mod businesses;
 mod call_endings;
 mod caller;
 mod calls;
+mod change_message;
 mod create_user;
 mod demo;
 mod error;
+mod files;
 mod first_super_admin;
 mod fixed_accounts;
 mod hand_over;
 mod keyed_hash;
 mod log_in;
+mod passwords;
 mod ports;
 mod read_message;
 mod send_message;
+mod sessions;
 mod state_cache;
+mod super_admins;
 mod unfinished_logins;
 mod users;
 
@@ -36,20 +42,24 @@ use event_store::{EventStore, Position};
 
 use crate::aggregates::Aggregates;
 
+pub use audit::{HistoryRead, PastState, Until, read_history_as_operator};
 pub use authenticate::Claims;
 pub use call_endings::LostCalls;
 pub use caller::{Caller, Request};
 pub use calls::NewCall;
+pub use change_message::EditedMessage;
 pub use create_user::NewUser;
 pub use demo::{DEMO_PASSWORD, Demo, DemoPerson};
 pub use error::Error;
+pub use files::NewFile;
 pub use first_super_admin::FirstSuperAdmin;
 pub use hand_over::HandedOver;
 pub use keyed_hash::KeyedHash;
-pub use log_in::LoggedIn;
+pub use log_in::{Credentials, LoggedIn};
 pub use ports::{ActiveCall, Clock, Ids, LookupError, Lookups, Passwords, UnfinishedLogin};
 pub use read_message::MessageRead;
 pub use send_message::{NewMessage, SentMessage};
+pub use users::UserChanges;
 
 /// A result, and the position in the log that it is true from: a reader that waits for that position sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +79,8 @@ pub struct Commands {
     ids: Arc<dyn Ids>,
     keyed_hash: KeyedHash,
     ring_timeout_ms: i64,
+    edit_window_ms: i64,
+    temporary_passwords_must_change: bool,
     acknowledged: AtomicU64,
 }
 
@@ -88,6 +100,10 @@ pub struct Foundations {
     pub keyed_hash: KeyedHash,
     /// How long a call may ring, in milliseconds.
     pub ring_timeout_ms: i64,
+    /// How long after it was sent a message may be edited, in milliseconds.
+    pub edit_window_ms: i64,
+    /// Whether somebody whose password was set by somebody else has to change it before they use the messenger.
+    pub temporary_passwords_must_change: bool,
 }
 
 impl Commands {
@@ -102,6 +118,8 @@ impl Commands {
             ids: foundations.ids,
             keyed_hash: foundations.keyed_hash,
             ring_timeout_ms: foundations.ring_timeout_ms,
+            edit_window_ms: foundations.edit_window_ms,
+            temporary_passwords_must_change: foundations.temporary_passwords_must_change,
             acknowledged: AtomicU64::new(0),
         }
     }

@@ -1,17 +1,20 @@
-//! Logging in and out.
+//! Logging in, and staying logged in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::session::{Audience, RevokeReason, Session, SessionCommand, SessionError, StartSession};
+use domain::login::Login;
+use domain::session::{Audience, Session, SessionCommand, SessionError, StartSession};
 use domain::user::{Account, User};
-use domain::{BusinessId, EmailAddress, SessionId, Timestamp, UserId};
+use domain::{BusinessId, EmailAddress, SessionId, Timestamp, UserAgent, UserId};
 use event_store::Metadata;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
 use crate::state_cache::Loaded;
-use crate::{Claims, Commands, Done, Error, KeyedHash, Request};
+use crate::{Claims, Commands, Done, Error, KeyedHash};
 
 /// How long a session lives unless it is refreshed.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -19,6 +22,15 @@ const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const ADMIN_ACCOUNTS_TRIED: u32 = 8;
 /// Says the same whatever is wrong, so that nobody learns who has an account.
 const REFUSED: Error = Error::Unauthorized("invalid email or password");
+
+/// How long a refusal takes at least: what little more there is to do for an account that exists doesn't show in it.
+const REFUSAL: Duration = Duration::from_millis(60);
+
+/// Refuses a login, but not before its time.
+async fn refuse<T>(at: Instant) -> Result<T, Error> {
+    tokio::time::sleep_until(at).await;
+    Err(REFUSED)
+}
 
 /// A person who has just logged in.
 #[derive(Clone, Debug)]
@@ -31,8 +43,21 @@ pub struct LoggedIn {
     pub expires_at: Timestamp,
     /// What it can be refreshed with. Known to nobody but the person.
     pub refresh_token: String,
+    /// Whether they have to change their password before they do anything else.
+    pub must_change_password: bool,
     /// Who it is.
     pub account: Account,
+}
+
+/// Who wants to log in.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The login.
+    pub email: EmailAddress,
+    /// What proves that it is theirs, as they typed it.
+    pub password: String,
+    /// What their device calls itself.
+    pub user_agent: Option<UserAgent>,
 }
 
 impl Commands {
@@ -44,13 +69,16 @@ impl Commands {
     pub async fn log_in(
         &self,
         business: BusinessId,
-        email: &EmailAddress,
-        password: String,
+        credentials: Credentials,
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
-        let user = self.account_with(business, email).await?;
-        let account = self.check_password(user, password).await?.ok_or(REFUSED)?;
-        self.start_session(account, Audience::Messenger, correlation_id).await
+        let began = Instant::now();
+        let Credentials { email, password, user_agent } = credentials;
+        let user = self.account_with(business, &email).await?;
+        let Some(account) = self.check_password(Some(user), password).await? else {
+            return refuse(began + REFUSAL).await;
+        };
+        self.start_session(account, Audience::Messenger, user_agent, correlation_id).await
     }
 
     /// Logs a person in at the admin API. Without a business, the admin accounts of that email are tried.
@@ -61,60 +89,46 @@ impl Commands {
     pub async fn log_in_as_admin(
         &self,
         business: Option<BusinessId>,
-        email: &EmailAddress,
-        password: String,
+        credentials: Credentials,
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
+        let began = Instant::now();
+        let Credentials { email, password, user_agent } = credentials;
         let mut candidates = match business {
-            Some(business) => vec![self.account_with(business, email).await?],
-            None => self.admin_accounts(email).await?,
+            Some(business) => vec![Some(self.account_with(business, &email).await?)],
+            None => self.admin_accounts(&email).await?,
         };
         if candidates.is_empty() {
             candidates.push(None);
         }
+        let tried = u32::try_from(candidates.len()).unwrap_or(1);
         let mut matching = vec![];
         for user in candidates {
             let account = self.check_password(user, password.clone()).await?;
             matching.extend(account.filter(|account| account.role.may_administer()));
         }
-        let account = matching.pop().ok_or(REFUSED)?;
+        let Some(account) = matching.pop() else {
+            // As if as many had been tried as ever are: how many there are is nobody's business.
+            let as_many = if business.is_none() { began.elapsed() * ADMIN_ACCOUNTS_TRIED / tried } else { REFUSAL };
+            return refuse(began + as_many.max(REFUSAL)).await;
+        };
         if !matching.is_empty() {
             return Err(Error::Conflict("this email belongs to several businesses: say which with businessId"));
         }
-        self.start_session(account, Audience::Admin, correlation_id).await
+        self.start_session(account, Audience::Admin, user_agent, correlation_id).await
     }
 
-    /// Ends the session of the request.
-    ///
-    /// # Errors
-    /// When the log can't be used.
-    pub async fn log_out(&self, request: &Request) -> Result<Done<()>, Error> {
-        let revoke = SessionCommand::Revoke { reason: RevokeReason::LoggedOut, at: self.clock.now() };
-        let session = request.caller.session_id.to_string();
-        let revoked = self
-            .aggregates
-            .execute::<Session>(&session, revoke, &request.metadata(request.caller.business_id))
-            .await
-            .map_err(explain_session)?;
-        Ok(self.done((), revoked.position))
-    }
-
-    /// The account that has this email in this business.
-    async fn account_with(
-        &self,
-        business: BusinessId,
-        email: &EmailAddress,
-    ) -> Result<Option<Arc<Loaded<User>>>, Error> {
-        let login = self.login(&self.keyed_hash.login_id(business, email)).await?;
-        match login.state.holder() {
-            Some(user) => self.user(user).await.map(Some),
-            None => Ok(None),
-        }
+    /// The account that has this email in this business; one that was never created when there is none. Both are read from the
+    /// log whatever is remembered of them: those who exist are remembered, and it would show in the time that it takes.
+    async fn account_with(&self, business: BusinessId, email: &EmailAddress) -> Result<Arc<Loaded<User>>, Error> {
+        let login = self.aggregates.read::<Login>(&self.keyed_hash.login_id(business, email)).await?;
+        let user = login.state.holder().unwrap_or(UserId(Uuid::nil()));
+        self.aggregates.read::<User>(&user.to_string()).await
     }
 
     async fn admin_accounts(&self, email: &EmailAddress) -> Result<Vec<Option<Arc<Loaded<User>>>>, Error> {
         let mut users = vec![];
-        for user in self.lookups.admin_accounts(email, ADMIN_ACCOUNTS_TRIED).await? {
+        for user in self.lookups.admin_accounts(email, ADMIN_ACCOUNTS_TRIED, self.acknowledged()).await? {
             users.push(Some(self.user(user).await?));
         }
         Ok(users)
@@ -138,6 +152,7 @@ impl Commands {
         &self,
         account: Account,
         audience: Audience,
+        user_agent: Option<UserAgent>,
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
         let id = SessionId(self.ids.next());
@@ -148,6 +163,8 @@ impl Commands {
             user_id: account.id,
             business_id: account.business_id,
             audience,
+            epoch: account.epoch,
+            user_agent,
             expires_at,
             at: now,
         });
@@ -166,7 +183,8 @@ impl Commands {
         account: Account,
     ) -> LoggedIn {
         let refresh_token = RefreshToken { session_id, generation }.sign(&self.keyed_hash);
-        LoggedIn { session_id, audience, expires_at, refresh_token, account }
+        let must_change_password = self.must_change_password(&account, audience);
+        LoggedIn { session_id, audience, expires_at, refresh_token, must_change_password, account }
     }
 
     /// The session of a refresh token, if it is one of ours; what it is worth today is another question.
@@ -190,13 +208,12 @@ impl Commands {
         let token = RefreshToken::check(refresh_token, &self.keyed_hash).ok_or(REFUSED)?;
         let session = self.session(token.session_id).await?;
         let user_id = session.state.live(self.clock.now()).ok_or(REFUSED)?.user_id;
-        self.authenticate(Claims { user_id, session_id: token.session_id, audience }).await.map_err(
-            |error| match error {
-                Error::Unauthorized(_) => REFUSED,
-                error => error,
-            },
-        )?;
-        let account = self.user(user_id).await?.state.active().cloned().ok_or(REFUSED)?;
+        let claims = Claims { user_id, session_id: token.session_id, audience };
+        let (_, user) = self.whoever_has(claims).await.map_err(|error| match error {
+            Error::Unauthorized(_) => REFUSED,
+            error => error,
+        })?;
+        let account = user.state.account().cloned().ok_or(REFUSED)?;
         let now = self.clock.now();
         let refresh =
             SessionCommand::Refresh { generation: token.generation, expires_at: now.plus_ms(SESSION_MS), at: now };
@@ -224,7 +241,7 @@ impl Commands {
     }
 }
 
-fn explain_session(refusal: Refusal<SessionError>) -> Error {
+pub(crate) fn explain_session(refusal: Refusal<SessionError>) -> Error {
     refusal.explain(|rule| match rule {
         SessionError::NoSuchSession => Error::NotFound("session"),
         SessionError::AlreadyStarted => Error::Conflict("this session has been started already"),

@@ -1,7 +1,8 @@
 //! What commands need from outside. Wired in `app`.
 
 use async_trait::async_trait;
-use domain::{CallId, EmailAddress, Password, Timestamp, UserId};
+use domain::{CallId, EmailAddress, FileId, MessageId, Password, Timestamp, UserId};
+use event_store::Position;
 use uuid::Uuid;
 
 /// The time.
@@ -54,14 +55,31 @@ pub struct ActiveCall {
 /// What no stream can answer. The answers may be late, so they are only used to find the streams that decide.
 #[async_trait]
 pub trait Lookups: Send + Sync + 'static {
-    /// Accounts of all businesses that have this email and may administer; at most `limit`.
-    async fn admin_accounts(&self, email: &EmailAddress, limit: u32) -> Result<Vec<UserId>, LookupError>;
+    /// Accounts of all businesses that have this email and may administer; at most `limit`. What this node has acknowledged, up to
+    /// `acknowledged`, is waited for a little.
+    async fn admin_accounts(
+        &self,
+        email: &EmailAddress,
+        limit: u32,
+        acknowledged: Position,
+    ) -> Result<Vec<UserId>, LookupError>;
 
     /// Logins that were reserved before this time, for nobody so far; at most `limit`.
     async fn unfinished_logins(&self, before: Timestamp, limit: u32) -> Result<Vec<UnfinishedLogin>, LookupError>;
 
     /// Calls that have not been answered, and may ring until this time or less; at most `limit`.
     async fn calls_rung_out(&self, by: Timestamp, limit: u32) -> Result<Vec<CallId>, LookupError>;
+
+    /// Accounts that are super admins; at most `limit`. What this node has acknowledged is waited for as for
+    /// [`Self::admin_accounts`].
+    async fn super_admins(&self, limit: u32, acknowledged: Position) -> Result<Vec<UserId>, LookupError>;
+
+    /// Files that no message has carried since before this time, with those that were removed not long ago; at most `limit`.
+    async fn idle_files(&self, before: Timestamp, limit: u32) -> Result<Vec<FileId>, LookupError>;
+
+    /// Files with messages that carry them and shouldn't: the message is deleted, or hasn't been sent although it was about to be
+    /// before this time; at most `limit`.
+    async fn stale_carriers(&self, before: Timestamp, limit: u32) -> Result<Vec<(FileId, MessageId)>, LookupError>;
 
     /// Calls in which people talk.
     async fn active_calls(&self) -> Result<Vec<ActiveCall>, LookupError>;

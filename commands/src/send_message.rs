@@ -1,11 +1,15 @@
 //! Sending a message: the path that everything else makes way for. It appends one event and reads nothing that is remembered.
 
+use domain::file::{Carrier, FileUploaded, Kept};
 use domain::message::{Message, MessageCommand, MessageError, MessageKind, MessageSent, SendMessage};
-use domain::{FileId, Invalid, MessageId, MessageText, RetryKey, UserId};
+use domain::{ConversationId, FileId, Invalid, MessageId, MessageText, RetryKey, UserId};
 
 use crate::aggregates::{Created, Refusal};
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request};
+
+/// Files that go with one message at most.
+const MAX_ATTACHMENTS: usize = 10;
 
 /// What somebody wants to send.
 #[derive(Clone, Debug)]
@@ -18,6 +22,8 @@ pub struct NewMessage {
     pub kind: MessageKind,
     /// Files that go with it.
     pub attachments: Vec<FileId>,
+    /// The message of the same conversation that it replies to.
+    pub reply_to: Option<MessageId>,
     /// What the client names it by, to be able to send it again safely.
     pub retry_key: Option<RetryKey>,
 }
@@ -27,6 +33,8 @@ pub struct NewMessage {
 pub struct SentMessage {
     /// The message.
     pub message: MessageSent,
+    /// The files that go with it.
+    pub files: Vec<FileUploaded>,
     /// Its place in the log, by which the messages of a conversation are ordered.
     pub position: event_store::Position,
 }
@@ -35,9 +43,9 @@ impl Commands {
     /// Sends a message. An exact retry under the same key returns the message that was sent first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such recipient in the sender's business; [`Error::Invalid`] when the recipient is
-    /// suspended or the sender, or when there is nothing in the message; [`Error::Conflict`] when the retry key has been used for
-    /// another message.
+    /// [`Error::NotFound`] when there is no such recipient in the sender's business, no such message in their conversation to
+    /// reply to, or no such file of the sender's; [`Error::Invalid`] when the recipient is suspended or the sender, or when there
+    /// is nothing in the message; [`Error::Conflict`] when the retry key has been used for another message.
     pub async fn send_message(&self, request: &Request, new: NewMessage) -> Result<Done<SentMessage>, Error> {
         let sender_id = request.caller.user_id;
         let retry = new.retry_key.as_ref().map(|key| Retry {
@@ -48,9 +56,19 @@ impl Commands {
             // A retry gets what the first try got, whatever has happened to the recipient meanwhile.
             let Some(retry) = retry else { return Err(refused) };
             let earlier = self.aggregates.replay::<Message>(&retry.id.to_string()).await?;
-            return if earlier.version == 0 { Err(refused) } else { self.repeat(earlier, &retry) };
+            return if earlier.version == 0 { Err(refused) } else { self.repeat(earlier, &retry).await };
+        }
+        // A retry gives its files to nobody again.
+        if let Some(retry) = retry.as_ref().filter(|_| !new.attachments.is_empty()) {
+            let earlier = self.aggregates.replay::<Message>(&retry.id.to_string()).await?;
+            if earlier.version > 0 {
+                return self.repeat(earlier, retry).await;
+            }
         }
         let id = retry.as_ref().map_or_else(|| MessageId(self.ids.next()), |retry| retry.id);
+        // Before the message, or its files might be gone when it comes.
+        let carrier = Carrier { message_id: id, sender_id, recipient_id: new.recipient_id };
+        self.attach(request, carrier, &new.attachments).await?;
         let send = MessageCommand::Send(SendMessage {
             id,
             business_id: request.caller.business_id,
@@ -59,14 +77,15 @@ impl Commands {
             content: new.content,
             kind: new.kind,
             attachments: new.attachments,
+            reply_to: new.reply_to,
             fingerprint: retry.as_ref().map(|retry| retry.fingerprint.clone()),
             at: self.clock.now(),
         });
         let metadata = request.metadata(request.caller.business_id);
         match self.aggregates.create::<Message>(&id.to_string(), send, &metadata).await.map_err(explain_message)? {
-            Created::New(loaded) => self.sent(loaded),
+            Created::New(loaded) => self.sent(loaded).await,
             Created::Existing(loaded) => match retry {
-                Some(retry) => self.repeat(loaded, &retry),
+                Some(retry) => self.repeat(loaded, &retry).await,
                 None => Err(Error::Conflict("this message has been sent already")),
             },
         }
@@ -77,28 +96,42 @@ impl Commands {
         if new.recipient_id == request.caller.user_id {
             return Err(Invalid::new("recipientId", "must be somebody else").into());
         }
-        if !new.attachments.is_empty() {
-            return Err(Invalid::new("attachments", "there is no such file").into());
+        if new.attachments.len() > MAX_ATTACHMENTS {
+            return Err(Invalid::new("attachments", format!("must be at most {MAX_ATTACHMENTS}")).into());
         }
-        self.reachable(request, new.recipient_id).await
+        self.reachable(request, new.recipient_id).await?;
+        for file in &new.attachments {
+            let file = self.file(*file).await?;
+            let is_own = |file: &Kept| file.uploaded.uploader_id == request.caller.user_id;
+            file.state.kept().filter(|file| is_own(file)).ok_or(Error::NotFound("file"))?;
+        }
+        match new.reply_to {
+            Some(earlier) => {
+                self.must_be_in(earlier, ConversationId::between(request.caller.user_id, new.recipient_id)).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn must_be_in(&self, message: MessageId, conversation: ConversationId) -> Result<(), Error> {
+        let message = self.aggregates.replay::<Message>(&message.to_string()).await?;
+        let is_in_it = message.state.sent().is_some_and(|sent| sent.conversation_id == conversation);
+        if is_in_it { Ok(()) } else { Err(Error::NotFound("message")) }
     }
 
     /// Answers a retry as the first try was answered.
-    fn repeat(&self, earlier: Loaded<Message>, retry: &Retry) -> Result<Done<SentMessage>, Error> {
+    async fn repeat(&self, earlier: Loaded<Message>, retry: &Retry) -> Result<Done<SentMessage>, Error> {
         let fingerprint = earlier.state.sent().and_then(|message| message.fingerprint.as_ref());
         if fingerprint != Some(&retry.fingerprint) {
             return Err(Error::Conflict("this key has been used for another message"));
         }
-        self.sent(earlier)
+        self.sent(earlier).await
     }
 
-    fn sent(&self, loaded: Loaded<Message>) -> Result<Done<SentMessage>, Error> {
-        match loaded.state {
-            Message::Sent(message) => {
-                Ok(self.done(SentMessage { message, position: loaded.first_position }, loaded.position))
-            }
-            Message::Unsent => Err(Error::NotFound("message")),
-        }
+    async fn sent(&self, loaded: Loaded<Message>) -> Result<Done<SentMessage>, Error> {
+        let message = loaded.state.sent().cloned().ok_or(Error::NotFound("message"))?;
+        let files = self.uploaded(&message.attachments).await?;
+        Ok(self.done(SentMessage { message, files, position: loaded.first_position }, loaded.position))
     }
 
     fn fingerprint(&self, new: &NewMessage) -> String {
@@ -106,6 +139,10 @@ impl Commands {
         let mut parts =
             vec![recipient.as_bytes().as_slice(), new.content.as_str().as_bytes(), new.kind.as_str().as_bytes()];
         parts.extend(new.attachments.iter().map(|file| file.0.as_bytes().as_slice()));
+        // Told apart from a last attachment by its name; what was sent without one has the hash that it always had.
+        if let Some(reply_to) = &new.reply_to {
+            parts.extend([b"replyTo".as_slice(), reply_to.0.as_bytes()]);
+        }
         self.keyed_hash.fingerprint(&parts)
     }
 }
@@ -116,9 +153,13 @@ struct Retry {
     fingerprint: String,
 }
 
-fn explain_message(refusal: Refusal<MessageError>) -> Error {
+pub(crate) fn explain_message(refusal: Refusal<MessageError>) -> Error {
     refusal.explain(|rule| match rule {
         MessageError::ToOneself(invalid) | MessageError::Empty(invalid) => invalid.into(),
         MessageError::AlreadySent => Error::Conflict("this message has been sent already"),
+        MessageError::NoSuchMessage => Error::NotFound("message"),
+        MessageError::NotTheSender => Error::Forbidden("only its sender can edit a message"),
+        MessageError::TooLateToEdit => Error::Conflict("this message is too old to be edited"),
+        MessageError::AlreadyDeleted => Error::Conflict("this message is deleted"),
     })
 }

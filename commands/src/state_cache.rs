@@ -173,6 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_remembered_to_be_empty_begins_when_the_log_says_so() {
+        let cache = StateCache::new(10);
+        cache.remember_read("a", &loaded(0), cache.mark("a"));
+        announce(&cache, 1);
+        assert_eq!(cache.get("a").unwrap().version, 1);
+        cache.forget("a");
+        let mark = cache.mark("a");
+        announce(&cache, 1);
+        cache.remember_read("a", &loaded(0), mark);
+        assert!(cache.get("a").is_none(), "it may have begun while it was read");
+    }
+
+    #[test]
     fn an_event_seen_twice_counts_once() {
         let cache = StateCache::new(10);
         cache.remember_read("a", &loaded(3), cache.mark("a"));

@@ -1,6 +1,8 @@
 //! Use cases over a log in memory, where the clock and the look-ups do what a test says.
 
 mod calls;
+mod files;
+mod people;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,10 +11,11 @@ use async_trait::async_trait;
 use domain::login::{Login, LoginCommand};
 use domain::session::Audience;
 use domain::{
-    BusinessId, BusinessName, CallId, EmailAddress, Password, PersonName, Role, SessionId, Timestamp, UserId,
+    BusinessId, BusinessName, CallId, EmailAddress, FileId, MessageId, Password, PersonName, Role, SessionId,
+    Timestamp, UserId,
 };
 use event_store::memory::MemoryStore;
-use event_store::{EventStore, RecordedEvent};
+use event_store::{EventStore, Position, RecordedEvent};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -57,11 +60,14 @@ struct TestLookups {
     unfinished: Mutex<Vec<UnfinishedLogin>>,
     rung_out: Mutex<Vec<CallId>>,
     active: Mutex<Vec<ActiveCall>>,
+    super_admins: Mutex<Vec<UserId>>,
+    idle_files: Mutex<Vec<FileId>>,
+    stale_carriers: Mutex<Vec<(FileId, MessageId)>>,
 }
 
 #[async_trait]
 impl Lookups for TestLookups {
-    async fn admin_accounts(&self, _: &EmailAddress, _: u32) -> Result<Vec<UserId>, LookupError> {
+    async fn admin_accounts(&self, _: &EmailAddress, _: u32, _: Position) -> Result<Vec<UserId>, LookupError> {
         Ok(vec![])
     }
 
@@ -71,6 +77,18 @@ impl Lookups for TestLookups {
 
     async fn calls_rung_out(&self, _: Timestamp, _: u32) -> Result<Vec<CallId>, LookupError> {
         Ok(self.rung_out.lock().unwrap().clone())
+    }
+
+    async fn super_admins(&self, _: u32, _: Position) -> Result<Vec<UserId>, LookupError> {
+        Ok(self.super_admins.lock().unwrap().clone())
+    }
+
+    async fn idle_files(&self, _: Timestamp, _: u32) -> Result<Vec<FileId>, LookupError> {
+        Ok(self.idle_files.lock().unwrap().clone())
+    }
+
+    async fn stale_carriers(&self, _: Timestamp, _: u32) -> Result<Vec<(FileId, MessageId)>, LookupError> {
+        Ok(self.stale_carriers.lock().unwrap().clone())
     }
 
     async fn active_calls(&self) -> Result<Vec<ActiveCall>, LookupError> {
@@ -96,6 +114,8 @@ fn node(store: &MemoryStore, first_id: u64) -> Node {
         ids: Arc::new(Counter(AtomicU64::new(first_id))),
         keyed_hash: KeyedHash::new(&[1; 32]),
         ring_timeout_ms: 45_000,
+        edit_window_ms: 60_000,
+        temporary_passwords_must_change: false,
     });
     Node { commands, clock, lookups, store: store.clone() }
 }

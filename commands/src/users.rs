@@ -1,20 +1,74 @@
 //! Managing people.
 
-use domain::user::{Account, User, UserCommand, UserError};
-use domain::{Invalid, UserId};
+use domain::user::{Account, AvatarChange, ChangeUser, User, UserCommand, UserError};
+use domain::{Invalid, PersonName, Role, UserId};
 
 use crate::aggregates::Refusal;
 use crate::{Commands, Done, Error, Request};
 
+/// What shall be changed of somebody: whatever is said, and nothing else.
+#[derive(Clone, Debug, Default)]
+pub struct UserChanges {
+    /// What the person is called.
+    pub name: Option<PersonName>,
+    /// Where the person's picture is.
+    pub avatar: AvatarChange,
+    /// What the account may do.
+    pub role: Option<Role>,
+}
+
 impl Commands {
+    /// Changes what is known of somebody whom the caller manages, and what they may do.
+    ///
+    /// # Errors
+    /// As [`Self::suspend_user`]; [`Error::Forbidden`] when the caller couldn't create somebody with that role;
+    /// [`Error::Conflict`] when nobody would be left as a super admin.
+    pub async fn change_user(&self, request: &Request, id: UserId, changes: UserChanges) -> Result<Done<User>, Error> {
+        let account = self.managed(request, id).await?;
+        let caller = &request.caller;
+        if changes.role.is_some_and(|role| !caller.role.may_manage(caller.business_id, role, account.business_id)) {
+            return Err(Error::Forbidden("you can't give anybody this role"));
+        }
+        if changes.role.is_some_and(|role| role.fits(account.business_id) && role != Role::SystemSuperAdmin)
+            && account.role == Role::SystemSuperAdmin
+        {
+            self.let_super_admin_go(request, id).await?;
+        }
+        self.execute_on_user(request, &account, self.change(changes)).await
+    }
+
+    /// Changes what is known of the caller.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn change_own_profile(
+        &self,
+        request: &Request,
+        name: Option<PersonName>,
+        avatar: AvatarChange,
+    ) -> Result<Done<User>, Error> {
+        let user = self.user(request.caller.user_id).await?;
+        let account = user.state.account().ok_or(Error::NotFound("user"))?;
+        self.execute_on_user(request, account, self.change(UserChanges { name, avatar, role: None })).await
+    }
+
+    fn change(&self, UserChanges { name, avatar, role }: UserChanges) -> UserCommand {
+        UserCommand::Change(ChangeUser { name, avatar, role, at: self.clock.now() })
+    }
+
     /// Shuts a person out, everywhere and at once. Repeating it changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such person, or none that the caller may see; [`Error::Forbidden`] when the caller
-    /// may see but not manage them; [`Error::Conflict`] for oneself.
+    /// may see but not manage them; [`Error::Conflict`] for oneself, and for the last super admin.
     pub async fn suspend_user(&self, request: &Request, id: UserId) -> Result<Done<User>, Error> {
+        let account = self.managed(request, id).await?;
+        let is_active = self.user(id).await?.state.active().is_some();
+        if account.role == Role::SystemSuperAdmin && id != request.caller.user_id && is_active {
+            self.let_super_admin_go(request, id).await?;
+        }
         let suspend = UserCommand::Suspend { by: request.caller.user_id, at: self.clock.now() };
-        self.manage_user(request, id, suspend).await
+        self.execute_on_user(request, &account, suspend).await
     }
 
     /// Lets a person in again. Repeating it changes nothing.
@@ -22,10 +76,24 @@ impl Commands {
     /// # Errors
     /// As [`Self::suspend_user`].
     pub async fn reactivate_user(&self, request: &Request, id: UserId) -> Result<Done<User>, Error> {
-        self.manage_user(request, id, UserCommand::Reactivate { at: self.clock.now() }).await
+        let account = self.managed(request, id).await?;
+        self.execute_on_user(request, &account, UserCommand::Reactivate { at: self.clock.now() }).await
     }
 
-    async fn manage_user(&self, request: &Request, id: UserId, command: UserCommand) -> Result<Done<User>, Error> {
+    /// Makes sure that the caller manages somebody.
+    ///
+    /// # Errors
+    /// As [`Self::reactivate_user`].
+    pub async fn must_manage(&self, request: &Request, id: UserId) -> Result<(), Error> {
+        self.managed(request, id).await.map(drop)
+    }
+
+    /// Somebody whom the caller manages.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such person, or none that the caller may see; [`Error::Forbidden`] when the caller
+    /// may see but not manage them.
+    pub(crate) async fn managed(&self, request: &Request, id: UserId) -> Result<Account, Error> {
         let caller = &request.caller;
         let user = self.user(id).await?;
         let account = user.state.account().ok_or(Error::NotFound("user"))?;
@@ -35,11 +103,18 @@ impl Commands {
         if !caller.role.may_manage(caller.business_id, account.role, account.business_id) {
             return Err(Error::Forbidden("you can't manage this user"));
         }
-        let changed = self
-            .aggregates
-            .execute::<User>(&id.to_string(), command, &request.metadata(account.business_id))
-            .await
-            .map_err(explain_user)?;
+        Ok(account.clone())
+    }
+
+    async fn execute_on_user(
+        &self,
+        request: &Request,
+        account: &Account,
+        command: UserCommand,
+    ) -> Result<Done<User>, Error> {
+        let metadata = request.metadata(account.business_id);
+        let changed = self.aggregates.execute::<User>(&account.id.to_string(), command, &metadata).await;
+        let changed = changed.map_err(explain_user)?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
@@ -74,6 +149,7 @@ pub(crate) fn explain_user(refusal: Refusal<UserError>) -> Error {
         UserError::AlreadyCreated => Error::Conflict("this user exists already"),
         UserError::CreationAbandoned => Error::Conflict("creating this user took too long: try again"),
         UserError::RoleDoesNotFit(invalid) => invalid.into(),
+        UserError::ChangedMeanwhile => Error::Conflict("your account was changed meanwhile"),
         UserError::NotOneself => Error::Conflict("nobody can suspend themselves"),
     })
 }

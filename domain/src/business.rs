@@ -1,12 +1,14 @@
 //! A business: the tenant that people, messages and calls belong to.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{BusinessId, BusinessName, Decider, Timestamp};
 
 /// State of one business.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Business {
     /// Nobody has registered it.
     #[default]
@@ -18,7 +20,8 @@ pub enum Business {
 }
 
 /// What is known of a registered business.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Registered {
     /// Its id.
     pub id: BusinessId,
@@ -52,7 +55,7 @@ domain_events! {
 }
 
 /// A new tenant came to be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessRegistered {
     pub business_id: BusinessId,
@@ -61,7 +64,7 @@ pub struct BusinessRegistered {
 }
 
 /// It has another name since.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessRenamed {
     pub name: String,
@@ -69,14 +72,14 @@ pub struct BusinessRenamed {
 }
 
 /// Nobody of it gets in since.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessSuspended {
     pub suspended_at: Timestamp,
 }
 
 /// They get in again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessReactivated {
     pub reactivated_at: Timestamp,

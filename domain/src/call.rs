@@ -1,12 +1,14 @@
 //! A call from one person to another: it rings, is answered or not, and ends once.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{BusinessId, CallId, ConversationId, Decider, Invalid, RoomId, Timestamp, UserId};
 
 /// State of one call.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Call {
     /// Nobody has started it.
     #[default]
@@ -25,7 +27,8 @@ pub enum Call {
 }
 
 /// A call that is over.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CallOver {
     /// How it began.
     pub call: CallStarted,
@@ -40,7 +43,8 @@ pub struct CallOver {
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// They talked, and then stopped.
     Ended(EndReason),
@@ -55,7 +59,7 @@ pub enum Outcome {
 }
 
 /// Why people stopped talking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// One of them ended it.
@@ -76,7 +80,7 @@ impl EndReason {
 }
 
 /// With or without a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CallType {
     /// Sound only.
@@ -142,7 +146,7 @@ domain_events! {
 }
 
 /// Which call, and whose. In every event of it, so that each can be delivered by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallParties {
     pub call_id: CallId,
@@ -153,7 +157,7 @@ pub struct CallParties {
 }
 
 /// A call began to ring.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallStarted {
     #[serde(flatten)]
@@ -165,7 +169,7 @@ pub struct CallStarted {
 }
 
 /// A person was called who was in another call. It never rang.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallFoundBusy {
     #[serde(flatten)]
@@ -176,7 +180,7 @@ pub struct CallFoundBusy {
 }
 
 /// The callee answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallAccepted {
     #[serde(flatten)]
@@ -185,7 +189,7 @@ pub struct CallAccepted {
 }
 
 /// The callee declined.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallRejected {
     #[serde(flatten)]
@@ -194,7 +198,7 @@ pub struct CallRejected {
 }
 
 /// The caller gave up before anybody answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallCancelled {
     #[serde(flatten)]
@@ -203,7 +207,7 @@ pub struct CallCancelled {
 }
 
 /// Nobody answered in time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallMissed {
     #[serde(flatten)]
@@ -212,7 +216,7 @@ pub struct CallMissed {
 }
 
 /// A call that had been answered is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallEnded {
     #[serde(flatten)]

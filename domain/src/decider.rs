@@ -2,10 +2,13 @@
 
 use std::fmt::Debug;
 
+use schemars::Schema;
 use serde::{Deserializer, Serialize};
 
 /// The rules of one stream. Pure: clock, ids and look-ups arrive inside the command.
-pub trait Decider: Default + Clone + Debug + Send + Sync + 'static {
+///
+/// Its state can be written as JSON, for auditors: without credentials.
+pub trait Decider: Default + Clone + Debug + Serialize + Send + Sync + 'static {
     /// The stream is named `{CATEGORY}-{id}`.
     const CATEGORY: &'static str;
     /// What may be asked of it.
@@ -45,11 +48,25 @@ pub trait DomainEvent: Serialize + Sized + Clone + Debug + PartialEq + Send + Sy
     /// Version of the stored shape; older ones are upcast before they get here.
     fn schema_version(&self) -> u16;
 
+    /// The types of events there are, with today's version and shape of each.
+    fn types() -> Vec<EventType>;
+
     /// Reads the fact that is stored as `event_type`; `None` when this aggregate knows no such type.
     ///
     /// # Errors
     /// What the deserializer says when the data hasn't today's shape.
     fn deserialize<'de, D: Deserializer<'de>>(event_type: &str, data: D) -> Result<Option<Self>, D::Error>;
+}
+
+/// A type of events, as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventType {
+    /// Its stored name.
+    pub name: &'static str,
+    /// Version of the shape.
+    pub schema_version: u16,
+    /// The shape: a JSON schema.
+    pub schema: Schema,
 }
 
 /// Declares the events of one aggregate: an enum over payload structs, each with its stored name and schema version.
@@ -69,6 +86,14 @@ macro_rules! domain_events {
 
             fn schema_version(&self) -> u16 {
                 match self { $( Self::$variant(_) => $version, )+ }
+            }
+
+            fn types() -> Vec<crate::EventType> {
+                vec![ $( crate::EventType {
+                    name: $stored,
+                    schema_version: $version,
+                    schema: schemars::SchemaGenerator::default().into_root_schema_for::<$payload>(),
+                }, )+ ]
             }
 
             fn deserialize<'de, D: serde::Deserializer<'de>>(event_type: &str, data: D) -> Result<Option<Self>, D::Error> {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
@@ -13,7 +14,8 @@ use crate::{BusinessId, ConversationId, Decider, MessageId, Timestamp, UserId};
 pub const PAUSE_MS: i64 = 1000;
 
 /// State of one person's cursors.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeliveryCursors {
     /// Position in the log of the last message handed over, by conversation.
     pub positions: HashMap<ConversationId, u64>,
@@ -45,7 +47,7 @@ domain_events! {
 }
 
 /// A device of a person has been handed messages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessagesDelivered {
     pub recipient_id: UserId,
@@ -56,7 +58,7 @@ pub struct MessagesDelivered {
 }
 
 /// How far one conversation has been handed over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivered {
     pub conversation_id: ConversationId,

@@ -1,12 +1,13 @@
 //! Identifiers. Opaque strings to clients, UUIDs here, and a type of its own for each so that they can't be mixed up.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 macro_rules! id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -43,7 +44,7 @@ id! {
     MessageId
 }
 id! {
-    /// A conversation; see [`ConversationId::between`].
+    /// A conversation. See [`ConversationId::between`].
     ConversationId
 }
 id! {

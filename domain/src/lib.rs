@@ -4,6 +4,8 @@
 //! and the tests that read like the specification. Everything here is pure and synchronous: the clock, fresh ids and whatever
 //! has to be looked up first arrive inside the command.
 
+mod aggregates;
+mod credentials;
 mod decider;
 mod ids;
 mod personal;
@@ -13,19 +15,27 @@ mod testing;
 mod text;
 mod timestamp;
 
+pub mod audit;
 pub mod business;
 pub mod call;
 pub mod delivery;
+pub mod file;
 pub mod line;
 pub mod login;
 pub mod message;
 pub mod reading;
 pub mod session;
+pub mod super_admins;
 pub mod user;
 
-pub use decider::{Decider, DomainEvent};
+pub use aggregates::{Visitor, visit, visit_all};
+pub use credentials::without_credentials;
+pub use decider::{Decider, DomainEvent, EventType};
 pub use ids::{BusinessId, CallId, ConversationId, FileId, MessageId, SessionId, UserId};
 pub use personal::{Known, Personal};
 pub use role::Role;
-pub use text::{Avatar, BusinessName, EmailAddress, Invalid, MessageText, Password, PersonName, RetryKey, RoomId};
+pub use text::{
+    Avatar, BusinessName, ContentType, EmailAddress, FileName, Invalid, MessageText, Password, PersonName, Reason,
+    RetryKey, RoomId, UserAgent,
+};
 pub use timestamp::{InvalidTimestamp, Timestamp};

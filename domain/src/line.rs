@@ -2,13 +2,15 @@
 //!
 //! A line is never given back: whoever wants it looks whether the calls on it are over, and says so.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{BusinessId, CallId, Decider, Timestamp, UserId};
 
 /// State of one person's line.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Line {
     /// The calls that have taken it and are not known to be over, with when they did.
     pub calls: Vec<(CallId, Timestamp)>,
@@ -42,7 +44,7 @@ domain_events! {
 }
 
 /// A call has the line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LineTaken {
     pub user_id: UserId,

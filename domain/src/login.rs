@@ -5,13 +5,15 @@
 //!
 //! [`UserCommand::Abandon`]: crate::user::UserCommand::Abandon
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{BusinessId, Decider, Timestamp, UserId};
 
 /// State of one login.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Login {
     /// Anyone may have it.
     #[default]
@@ -45,7 +47,7 @@ domain_events! {
 }
 
 /// The email is taken.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginReserved {
     pub business_id: BusinessId,
@@ -54,7 +56,7 @@ pub struct LoginReserved {
 }
 
 /// The email is free again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginReleased {
     pub user_id: UserId,

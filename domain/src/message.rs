@@ -1,24 +1,49 @@
 //! A message from one person to another. Each is a stream of its own, so that no conversation is ever too hot to write to.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{
-    BusinessId, ConversationId, Decider, FileId, Invalid, MessageId, MessageText, Personal, Timestamp, UserId,
+    BusinessId, ConversationId, Decider, FileId, Invalid, MessageId, MessageText, Personal, Reason, Timestamp, UserId,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// State of one message.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
     /// Nobody has sent it.
     #[default]
     Unsent,
-    /// It stands as it was sent.
-    Sent(MessageSent),
+    /// It can be read.
+    Standing(Standing),
+    /// It can't be read any more. What it said stays in the history alone.
+    Deleted(MessageSent),
+}
+
+/// A message that can be read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// As it was sent.
+    pub sent: MessageSent,
+    /// What it says since it was edited, if it was.
+    pub edited: Option<Edited>,
+}
+
+/// What a message says since it was edited.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edited {
+    pub content: Personal<String>,
+    pub edited_at: Timestamp,
 }
 
 /// What the client says a message is, for it to show it accordingly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageKind {
     /// Plain text.
@@ -53,9 +78,14 @@ impl MessageKind {
 pub enum MessageCommand {
     /// Sends it.
     Send(SendMessage),
+    /// Gives it another text. Its sender may, until so many milliseconds after it was sent.
+    Edit { by: UserId, content: MessageText, window_ms: i64, at: Timestamp },
+    /// Takes it back. Who may was decided before: its sender, or an administrator, who has a reason.
+    Delete { by: UserId, reason: Option<Reason>, at: Timestamp },
 }
 
-/// A message about to be sent. That the recipient exists, is of the same business and may be written to was looked up before.
+/// A message about to be sent. That the recipient exists, is of the same business and may be written to was looked up before; so
+/// was that what it replies to is of the same conversation.
 #[derive(Clone, Debug)]
 pub struct SendMessage {
     pub id: MessageId,
@@ -65,6 +95,7 @@ pub struct SendMessage {
     pub content: MessageText,
     pub kind: MessageKind,
     pub attachments: Vec<FileId>,
+    pub reply_to: Option<MessageId>,
     /// Keyed hash of everything the client sent, when the client named the message: it tells an exact retry from another message.
     pub fingerprint: Option<String>,
     pub at: Timestamp,
@@ -74,11 +105,13 @@ domain_events! {
     /// What may have happened to a message.
     pub enum MessageEvent {
         "MessageSent", version 2 => Sent(MessageSent),
+        "MessageEdited", version 1 => Edited(MessageEdited),
+        "MessageDeleted", version 1 => Deleted(MessageDeleted),
     }
 }
 
 /// A person wrote to another. Version 1 had no `kind`: every message was text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageSent {
     pub message_id: MessageId,
@@ -91,8 +124,38 @@ pub struct MessageSent {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<FileId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     pub sent_at: Timestamp,
+}
+
+/// The sender gave it another text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageEdited {
+    pub message_id: MessageId,
+    pub conversation_id: ConversationId,
+    pub business_id: BusinessId,
+    pub sender_id: UserId,
+    pub recipient_id: UserId,
+    pub content: Personal<String>,
+    pub edited_at: Timestamp,
+}
+
+/// Somebody took it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageDeleted {
+    pub message_id: MessageId,
+    pub conversation_id: ConversationId,
+    pub business_id: BusinessId,
+    pub sender_id: UserId,
+    pub recipient_id: UserId,
+    pub deleted_by: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Personal<String>>,
+    pub deleted_at: Timestamp,
 }
 
 /// The rules of a message.
@@ -107,15 +170,57 @@ pub enum MessageError {
     /// An id names one message for ever.
     #[error("this message has been sent already")]
     AlreadySent,
+    /// There is no such message.
+    #[error("there is no such message")]
+    NoSuchMessage,
+    /// Nobody changes what somebody else has said.
+    #[error("only its sender can edit a message")]
+    NotTheSender,
+    /// What has been read for a while stands.
+    #[error("this message is too old to be edited")]
+    TooLateToEdit,
+    /// What was taken back stays taken back.
+    #[error("this message is deleted")]
+    AlreadyDeleted,
 }
 
 impl Message {
-    /// The message, once it is sent.
+    /// The message as it was sent, even if it can't be read any more; none when nobody has sent it.
     #[must_use]
     pub fn sent(&self) -> Option<&MessageSent> {
         match self {
             Self::Unsent => None,
-            Self::Sent(message) => Some(message),
+            Self::Standing(message) => Some(&message.sent),
+            Self::Deleted(sent) => Some(sent),
+        }
+    }
+
+    /// The message, if it can be read.
+    #[must_use]
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Self::Standing(message) => Some(message),
+            Self::Unsent | Self::Deleted(_) => None,
+        }
+    }
+}
+
+impl Standing {
+    /// What it says today.
+    #[must_use]
+    pub fn content(&self) -> &Personal<String> {
+        self.edited.as_ref().map_or(&self.sent.content, |edited| &edited.content)
+    }
+}
+
+impl MessageEvent {
+    /// The conversation that it happened in, with who wrote and who got the message.
+    #[must_use]
+    pub fn audience(&self) -> (ConversationId, [UserId; 2]) {
+        match self {
+            Self::Sent(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
+            Self::Edited(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
+            Self::Deleted(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
         }
     }
 }
@@ -128,6 +233,13 @@ impl MessageSent {
     }
 }
 
+fn must_say_something(content: &MessageText, attachments: &[FileId]) -> Result<(), MessageError> {
+    if content.is_blank() && attachments.is_empty() {
+        return Err(MessageError::Empty(Invalid::new("content", "must not be empty without attachments")));
+    }
+    Ok(())
+}
+
 impl Decider for Message {
     const CATEGORY: &'static str = "message";
     type Command = MessageCommand;
@@ -135,14 +247,13 @@ impl Decider for Message {
     type Error = MessageError;
 
     fn decide(&self, command: MessageCommand) -> Result<Vec<MessageEvent>, MessageError> {
+        use MessageCommand::{Delete, Edit, Send};
         match (command, self) {
-            (MessageCommand::Send(command), Self::Unsent) => {
+            (Send(command), Self::Unsent) => {
                 if command.sender_id == command.recipient_id {
                     return Err(MessageError::ToOneself(Invalid::new("recipientId", "must be somebody else")));
                 }
-                if command.content.is_blank() && command.attachments.is_empty() {
-                    return Err(MessageError::Empty(Invalid::new("content", "must not be empty without attachments")));
-                }
+                must_say_something(&command.content, &command.attachments)?;
                 Ok(vec![MessageEvent::Sent(MessageSent {
                     message_id: command.id,
                     conversation_id: ConversationId::between(command.sender_id, command.recipient_id),
@@ -152,114 +263,64 @@ impl Decider for Message {
                     content: Personal::of(command.sender_id, command.content.into_string()),
                     kind: command.kind,
                     attachments: command.attachments,
+                    reply_to: command.reply_to,
                     fingerprint: command.fingerprint,
                     sent_at: command.at,
                 })])
             }
-            (MessageCommand::Send(_), Self::Sent(_)) => Err(MessageError::AlreadySent),
+            (Send(_), Self::Standing(_) | Self::Deleted(_)) => Err(MessageError::AlreadySent),
+            (Edit { .. } | Delete { .. }, Self::Unsent) => Err(MessageError::NoSuchMessage),
+
+            (Edit { by, .. }, Self::Standing(Standing { sent, .. }) | Self::Deleted(sent)) if by != sent.sender_id => {
+                Err(MessageError::NotTheSender)
+            }
+            (Edit { .. }, Self::Deleted(_)) => Err(MessageError::AlreadyDeleted),
+            (Edit { window_ms, at, .. }, Self::Standing(now)) if at > now.sent.sent_at.plus_ms(window_ms) => {
+                Err(MessageError::TooLateToEdit)
+            }
+            (Edit { content, .. }, Self::Standing(now))
+                if now.content().known().is_some_and(|known| known == content.as_str()) =>
+            {
+                Ok(vec![])
+            }
+            (Edit { by, content, at, .. }, Self::Standing(Standing { sent, .. })) => {
+                must_say_something(&content, &sent.attachments)?;
+                Ok(vec![MessageEvent::Edited(MessageEdited {
+                    message_id: sent.message_id,
+                    conversation_id: sent.conversation_id,
+                    business_id: sent.business_id,
+                    sender_id: sent.sender_id,
+                    recipient_id: sent.recipient_id,
+                    content: Personal::of(by, content.into_string()),
+                    edited_at: at,
+                })])
+            }
+
+            (Delete { .. }, Self::Deleted(_)) => Ok(vec![]),
+            (Delete { by, reason, at }, Self::Standing(Standing { sent, .. })) => {
+                Ok(vec![MessageEvent::Deleted(MessageDeleted {
+                    message_id: sent.message_id,
+                    conversation_id: sent.conversation_id,
+                    business_id: sent.business_id,
+                    sender_id: sent.sender_id,
+                    recipient_id: sent.recipient_id,
+                    deleted_by: by,
+                    reason: reason.map(|reason| Personal::of(by, reason.into_string())),
+                    deleted_at: at,
+                })])
+            }
         }
     }
 
     fn evolve(&mut self, event: &MessageEvent) {
         *self = match (event, std::mem::take(self)) {
-            (MessageEvent::Sent(event), Self::Unsent) => Self::Sent(event.clone()),
-            (MessageEvent::Sent(_), unchanged) => unchanged,
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::testing::given;
-
-    const ALICE: UserId = UserId(Uuid::from_u128(7));
-    const BOB: UserId = UserId(Uuid::from_u128(8));
-
-    fn send(recipient_id: UserId, content: &str, attachments: Vec<FileId>) -> MessageCommand {
-        MessageCommand::Send(SendMessage {
-            id: MessageId(Uuid::from_u128(1)),
-            business_id: BusinessId(Uuid::from_u128(2)),
-            sender_id: ALICE,
-            recipient_id,
-            content: MessageText::parse(content).unwrap(),
-            kind: MessageKind::Text,
-            attachments,
-            fingerprint: None,
-            at: Timestamp::from_unix_ms(0),
-        })
-    }
-
-    fn sent(content: &str, attachments: Vec<FileId>) -> MessageEvent {
-        MessageEvent::Sent(MessageSent {
-            message_id: MessageId(Uuid::from_u128(1)),
-            conversation_id: ConversationId::between(ALICE, BOB),
-            business_id: BusinessId(Uuid::from_u128(2)),
-            sender_id: ALICE,
-            recipient_id: BOB,
-            content: Personal::of(ALICE, content.to_owned()),
-            kind: MessageKind::Text,
-            attachments,
-            fingerprint: None,
-            sent_at: Timestamp::from_unix_ms(0),
-        })
-    }
-
-    #[test]
-    fn a_message_is_sent_once() {
-        given::<Message>([]).when(send(BOB, "Hello!", vec![])).then([sent("Hello!", vec![])]);
-        given::<Message>([sent("Hello!", vec![])])
-            .when(send(BOB, "Hello!", vec![]))
-            .then_err(MessageError::AlreadySent);
-    }
-
-    #[test]
-    fn nobody_writes_to_themselves() {
-        let invalid = Invalid::new("recipientId", "must be somebody else");
-        given::<Message>([]).when(send(ALICE, "Hello!", vec![])).then_err(MessageError::ToOneself(invalid));
-    }
-
-    #[test]
-    fn a_message_without_attachments_says_something() {
-        let invalid = Invalid::new("content", "must not be empty without attachments");
-        for blank in ["", " \n"] {
-            given::<Message>([]).when(send(BOB, blank, vec![])).then_err(MessageError::Empty(invalid.clone()));
-        }
-    }
-
-    #[test]
-    fn a_message_may_consist_of_attachments_alone() {
-        let file = FileId(Uuid::from_u128(9));
-        given::<Message>([]).when(send(BOB, "", vec![file])).then([sent("", vec![file])]);
-    }
-
-    #[test]
-    fn only_its_two_parties_see_it() {
-        let MessageEvent::Sent(message) = sent("Hello!", vec![]);
-        assert!(message.is_visible_to(ALICE) && message.is_visible_to(BOB));
-        assert!(!message.is_visible_to(UserId(Uuid::from_u128(9))));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_asked_what_was_sent_first_stands(texts in prop::collection::vec("[ a-z]{0,5}", 1..10)) {
-            let mut state = Message::default();
-            for text in texts {
-                let before = state.sent().cloned();
-                for event in state.decide(send(BOB, &text, vec![])).unwrap_or_default() {
-                    state.evolve(&event);
-                }
-                prop_assert!(before.is_none() || before.as_ref() == state.sent());
+            (MessageEvent::Sent(event), Self::Unsent) => Self::Standing(Standing { sent: event.clone(), edited: None }),
+            (MessageEvent::Edited(event), Self::Standing(now)) => {
+                let edited = Edited { content: event.content.clone(), edited_at: event.edited_at };
+                Self::Standing(Standing { edited: Some(edited), ..now })
             }
-        }
-
-        #[test]
-        fn any_history_replays(texts in prop::collection::vec("[ a-z]{0,5}", 0..10)) {
-            let history: Vec<_> = texts.iter().map(|text| sent(text, vec![])).collect();
-            prop_assert_eq!(Message::replay(&history).sent().is_some(), !history.is_empty());
-        }
+            (MessageEvent::Deleted(_), Self::Standing(now)) => Self::Deleted(now.sent),
+            (MessageEvent::Sent(_) | MessageEvent::Edited(_) | MessageEvent::Deleted(_), unchanged) => unchanged,
+        };
     }
 }

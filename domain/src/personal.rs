@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::UserId;
@@ -10,7 +11,7 @@ use crate::UserId;
 /// bytes can seal it with that person's key; destroying the key erases the value and leaves the fact.
 ///
 /// Its `Debug` never shows the value: events get logged.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Personal<T> {
     /// Whom it is about.
     pub subject: UserId,
@@ -19,7 +20,7 @@ pub struct Personal<T> {
 }
 
 /// A value that can be erased.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Known<T> {
     /// The value stands.

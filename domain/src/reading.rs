@@ -1,12 +1,14 @@
 //! How far one person has read one conversation: a cursor that only moves forwards. Reading a message reads all before it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{BusinessId, ConversationId, Decider, MessageId, Timestamp, UserId};
 
 /// State of one person's cursor in one conversation.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Reading {
     /// Position in the log of the last message read; 0 before the first.
     pub read_position: u64,
@@ -41,7 +43,7 @@ domain_events! {
 }
 
 /// A person read a message and all before it in the conversation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessagesRead {
     pub conversation_id: ConversationId,

@@ -1,12 +1,14 @@
 //! A session: one login on one device, until it is revoked or runs out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, SessionId, Timestamp, UserId};
+use crate::{BusinessId, Decider, Personal, SessionId, Timestamp, UserAgent, UserId};
 
 /// State of one session.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Session {
     /// Nobody has started it.
     #[default]
@@ -18,7 +20,8 @@ pub enum Session {
 }
 
 /// What is known of a session.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Started {
     /// Its id.
     pub id: SessionId,
@@ -28,6 +31,8 @@ pub struct Started {
     pub business_id: BusinessId,
     /// Where they logged in.
     pub audience: Audience,
+    /// The person's epoch in which they did; see [`crate::user::Account::epoch`].
+    pub epoch: u32,
     /// Which of its refresh tokens is good: they are counted from 1.
     pub generation: u32,
     /// When that refresh token runs out.
@@ -35,7 +40,7 @@ pub struct Started {
 }
 
 /// Which of the two APIs a session is for. A token of the one is worth nothing at the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// `/api/admin`
@@ -56,13 +61,17 @@ impl Audience {
 }
 
 /// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RevokeReason {
     /// The person logged out.
     LoggedOut,
     /// A refresh token was used a second time: one of the two who have it has stolen it.
     RefreshTokenReused,
+    /// The person ended it from another device.
+    EndedByOwner,
+    /// An administrator ended it.
+    EndedByAdmin,
 }
 
 /// What may be asked of a session.
@@ -83,6 +92,10 @@ pub struct StartSession {
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub audience: Audience,
+    /// The person's epoch.
+    pub epoch: u32,
+    /// What the device calls itself.
+    pub user_agent: Option<UserAgent>,
     pub expires_at: Timestamp,
     pub at: Timestamp,
 }
@@ -97,19 +110,23 @@ domain_events! {
 }
 
 /// A person logged in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionStarted {
     pub session_id: SessionId,
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub audience: Audience,
+    #[serde(default)]
+    pub epoch: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Personal<String>>,
     pub expires_at: Timestamp,
     pub started_at: Timestamp,
 }
 
 /// The session goes on under its next refresh token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRefreshed {
     pub generation: u32,
@@ -118,7 +135,7 @@ pub struct SessionRefreshed {
 }
 
 /// The session is over before its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRevoked {
     pub reason: RevokeReason,
@@ -167,6 +184,8 @@ impl Decider for Session {
                 user_id: command.user_id,
                 business_id: command.business_id,
                 audience: command.audience,
+                epoch: command.epoch,
+                user_agent: command.user_agent.map(|agent| Personal::of(command.user_id, agent.into_string())),
                 expires_at: command.expires_at,
                 started_at: command.at,
             })]),
@@ -199,6 +218,7 @@ impl Decider for Session {
                 user_id: event.user_id,
                 business_id: event.business_id,
                 audience: event.audience,
+                epoch: event.epoch,
                 generation: 1,
                 expires_at: event.expires_at,
             }),
@@ -231,6 +251,8 @@ mod tests {
             user_id: UserId(Uuid::from_u128(7)),
             business_id: BusinessId(Uuid::from_u128(1)),
             audience: Audience::Messenger,
+            epoch: 1,
+            user_agent: UserAgent::tidied("Firefox"),
             expires_at: at(100),
             at: at(0),
         })
@@ -242,6 +264,8 @@ mod tests {
             user_id: UserId(Uuid::from_u128(7)),
             business_id: BusinessId(Uuid::from_u128(1)),
             audience: Audience::Messenger,
+            epoch: 1,
+            user_agent: Some(Personal::of(UserId(Uuid::from_u128(7)), "Firefox".to_owned())),
             expires_at: at(100),
             started_at: at(0),
         })

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use passwords::analyzer::is_common_password;
+
 /// A field of a command that can't be accepted. The field has the name that the API gives it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
@@ -73,7 +75,24 @@ text! {
     RoomId
 }
 text! {
-    /// What a person proves to be themselves with: 8 to 128 characters. Never stored; see [`crate::user::CreateUser`].
+    /// Why somebody did something: 1 to 500 characters.
+    Reason
+}
+text! {
+    /// What a file is called: 1 to 255 characters, and never a path.
+    FileName
+}
+text! {
+    /// What a file is, as its uploader says: a media type such as `image/png`, without parameters.
+    ContentType
+}
+text! {
+    /// What a device calls itself: up to 200 characters.
+    UserAgent
+}
+text! {
+    /// What a person proves to be themselves with: 8 to 128 characters, and not what everybody
+    /// takes. Never stored; see [`crate::user::CreateUser`].
     Password
 }
 text! {
@@ -139,7 +158,7 @@ impl MessageText {
         if longer_than(text, Self::MAX_CHARS) {
             return Err(Invalid::new("content", format!("must be at most {} characters", Self::MAX_CHARS)));
         }
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        if has_control_characters(text) {
             return Err(Invalid::new("content", "must not contain control characters"));
         }
         Ok(Self(text.to_owned()))
@@ -180,16 +199,103 @@ impl RoomId {
     }
 }
 
+impl Reason {
+    const MAX_CHARS: usize = 500;
+
+    /// # Errors
+    /// When it is blank, too long, or contains control characters other than line breaks and tabs.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if text.is_empty() || longer_than(text, Self::MAX_CHARS) || has_control_characters(text) {
+            return Err(Invalid::new("reason", "must be 1 to 500 characters, without control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FileName {
+    const MAX_CHARS: usize = 255;
+
+    /// Makes a name of whatever a client calls its file, which may be a path, or nothing: what could mean anything but a name to
+    /// whoever saves the file is left out.
+    #[must_use]
+    pub fn tidied(text: &str) -> Self {
+        let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+        let is_harmless =
+            |c: &char| !c.is_control() && !matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') && !is_invisible(*c);
+        let name: String = last.chars().filter(is_harmless).collect();
+        let is_padding = |c: char| c.is_whitespace() || c == '.';
+        let name: String = name.trim_matches(is_padding).chars().take(Self::MAX_CHARS).collect();
+        let name = name.trim_end_matches(is_padding);
+        Self(if name.is_empty() { "file".to_owned() } else { name.to_owned() })
+    }
+}
+
+/// Whether a character changes how others are shown without being seen itself: it makes `exe.png` of `gnp.exe`.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+impl ContentType {
+    /// What is not said, and what nothing can be done with.
+    pub const UNKNOWN: &'static str = "application/octet-stream";
+    const MAX_BYTES: usize = 127;
+
+    /// Takes `type/subtype` (RFC 6838 4.2), with or without parameters, which are left out.
+    ///
+    /// # Errors
+    /// When it has no such form.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        let is_name = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c))
+        };
+        let is_well_formed = essence.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype));
+        if !is_well_formed || essence.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("file", "its content type must be like image/png"));
+        }
+        Ok(Self(essence.to_ascii_lowercase()))
+    }
+
+    /// What nothing more is known of.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(Self::UNKNOWN.to_owned())
+    }
+
+    /// Whether a browser may show it in place: a picture of dots, which can't run anything.
+    #[must_use]
+    pub fn is_safe_picture(&self) -> bool {
+        matches!(self.as_str(), "image/png" | "image/jpeg" | "image/gif" | "image/webp")
+    }
+}
+
+impl UserAgent {
+    const MAX_CHARS: usize = 200;
+
+    /// What a client says it is, as far as it can be shown; none when that is nothing.
+    #[must_use]
+    pub fn tidied(text: &str) -> Option<Self> {
+        let text: String = text.chars().filter(|c| !c.is_control()).take(Self::MAX_CHARS).collect();
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+}
+
 impl Password {
     const MIN_CHARS: usize = 8;
     const MAX_CHARS: usize = 128;
 
     /// # Errors
-    /// When it is too short or too long.
+    /// When it is too short or too long, or among the most common ones in whatever case.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let too_short = text.chars().nth(Self::MIN_CHARS - 1).is_none();
         if too_short || longer_than(text, Self::MAX_CHARS) {
             return Err(Invalid::new("password", "must be 8 to 128 characters"));
+        }
+        if is_common_password(text) || is_common_password(text.to_lowercase()) {
+            return Err(Invalid::new("password", "is one of the most common passwords"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -224,6 +330,11 @@ fn name(text: &str) -> Result<String, Invalid> {
         return Err(Invalid::new("name", "must not contain control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Whether there are any besides line breaks and tabs.
+fn has_control_characters(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Looks at no more of the text than it must: it may be a megabyte.
@@ -298,6 +409,64 @@ mod tests {
         for bad in [String::new(), "7 chars".to_owned(), "ü".repeat(129)] {
             assert_eq!(Password::parse(&bad).unwrap_err().field, "password");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_what_everybody_takes() {
+        for common in ["password", "PassWord", "12345678", "iloveyou1", "sunshine1"] {
+            assert!(Password::parse(common).unwrap_err().reason.contains("common"), "{common}");
+        }
+    }
+
+    #[test]
+    fn a_reason_says_something_short() {
+        assert_eq!(Reason::parse(" spam ").unwrap().as_str(), "spam");
+        for bad in ["", " ", "a\0", &"r".repeat(501)] {
+            assert_eq!(Reason::parse(bad).unwrap_err().field, "reason");
+        }
+    }
+
+    #[test]
+    fn whatever_a_file_is_called_its_name_is_harmless() {
+        for (called, name) in [
+            ("photo.jpg", "photo.jpg"),
+            ("Résumé 2025 (final).pdf", "Résumé 2025 (final).pdf"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Windows\\system32\\cmd.exe", "cmd.exe"),
+            ("..", "file"),
+            (".hidden", "hidden"),
+            ("", "file"),
+            ("a\0b\r\nSet-Cookie: x=1.txt", "abSet-Cookie x=1.txt"),
+            ("gnp\u{202e}exe.png", "gnpexe.png"),
+            ("\"><script>.html", "script.html"),
+        ] {
+            assert_eq!(FileName::tidied(called).as_str(), name);
+        }
+        assert_eq!(FileName::tidied(&"n".repeat(300)).as_str().len(), 255);
+    }
+
+    #[test]
+    fn a_content_type_has_two_parts() {
+        for (said, expected) in
+            [("image/png", "image/png"), ("Text/HTML; charset=utf-8", "text/html"), ("a/b+c", "a/b+c")]
+        {
+            assert_eq!(ContentType::parse(said).unwrap().as_str(), expected);
+        }
+        let long = format!("a/{}", "b".repeat(130));
+        for bad in ["", "image", "/png", "image/", "a/b/c", "a b/c", "a/b\r\nc", "ä/b", long.as_str()] {
+            assert!(ContentType::parse(bad).is_err(), "{bad}");
+        }
+        assert!(ContentType::parse("image/png").unwrap().is_safe_picture());
+        for unsafe_type in ["image/svg+xml", "text/html", "application/pdf", "application/xml"] {
+            assert!(!ContentType::parse(unsafe_type).unwrap().is_safe_picture(), "{unsafe_type}");
+        }
+    }
+
+    #[test]
+    fn a_device_says_what_it_is_or_nothing() {
+        assert_eq!(UserAgent::tidied("Firefox/130\r\n").unwrap().as_str(), "Firefox/130");
+        assert_eq!(UserAgent::tidied(&"u".repeat(300)).unwrap().as_str().len(), 200);
+        assert!(UserAgent::tidied(" \0").is_none());
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! A person's account in one business.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{Avatar, BusinessId, Decider, EmailAddress, Invalid, PersonName, Personal, Role, Timestamp, UserId};
+use crate::{
+    Avatar, BusinessId, Decider, EmailAddress, Invalid, PersonName, Personal, Role, SessionId, Timestamp, UserId,
+};
+
+#[cfg(test)]
+mod tests;
 
 /// State of one account.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum User {
     /// Nobody has created it.
     #[default]
@@ -20,7 +27,8 @@ pub enum User {
 }
 
 /// What is known of an account.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Account {
     /// Its id.
     pub id: UserId,
@@ -34,8 +42,15 @@ pub struct Account {
     pub avatar: Option<Personal<String>>,
     /// What the account may do.
     pub role: Role,
-    /// The password, as a PHC string.
+    /// The password, as a PHC string. Never shown to anybody.
+    #[serde(skip)]
     pub password_hash: Personal<String>,
+    /// Whether somebody else knows the password, since they have set it.
+    pub password_is_temporary: bool,
+    /// Counts how often the person was logged out everywhere, or shut out. Sessions of earlier epochs are over, but for [`Self::kept_session`].
+    pub epoch: u32,
+    /// The session that outlived the end of the last epoch: the one in which the person ended it.
+    pub kept_session: Option<SessionId>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -47,10 +62,52 @@ pub enum UserCommand {
     Create(CreateUser),
     /// Makes sure that an account which doesn't exist never will: its login is about to be given to somebody else.
     Abandon { at: Timestamp },
-    /// Shuts the person out.
+    /// Shuts the person out, and logs them out everywhere.
     Suspend { by: UserId, at: Timestamp },
     /// Lets the person in again.
     Reactivate { at: Timestamp },
+    /// Changes what is known of the person.
+    Change(ChangeUser),
+    /// Gives the account another password, and logs the person out of every session but the one in which they do so themselves.
+    SetPassword(SetPassword),
+    /// Logs the person out everywhere.
+    EndSessions { at: Timestamp },
+}
+
+/// What shall become of somebody's picture.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum AvatarChange {
+    /// It stays.
+    #[default]
+    Unchanged,
+    /// It is taken away.
+    TakenAway,
+    /// It is another one.
+    Replaced(Avatar),
+}
+
+/// Whatever is said is changed, and nothing else.
+#[derive(Clone, Debug)]
+pub struct ChangeUser {
+    pub name: Option<PersonName>,
+    pub avatar: AvatarChange,
+    /// Who may, and that a super admin is left, was decided before.
+    pub role: Option<Role>,
+    pub at: Timestamp,
+}
+
+/// Another password.
+#[derive(Clone, Debug)]
+pub struct SetPassword {
+    /// PHC string of a slow hash; never the password.
+    pub password_hash: String,
+    /// Whether somebody else has chosen it.
+    pub is_temporary: bool,
+    /// The session that goes on.
+    pub kept_session: Option<SessionId>,
+    /// The epoch in which the person has proved that they know the password of before; none when somebody else sets it.
+    pub proved_in: Option<u32>,
+    pub at: Timestamp,
 }
 
 /// A new account, with everything already checked that can be checked without looking at others.
@@ -74,11 +131,16 @@ domain_events! {
         "UserAbandoned", version 1 => Abandoned(UserAbandoned),
         "UserSuspended", version 1 => Suspended(UserSuspended),
         "UserReactivated", version 1 => Reactivated(UserReactivated),
+        "UserRenamed", version 1 => Renamed(UserRenamed),
+        "UserAvatarChanged", version 1 => AvatarChanged(UserAvatarChanged),
+        "UserRoleChanged", version 1 => RoleChanged(UserRoleChanged),
+        "UserPasswordChanged", version 1 => PasswordChanged(UserPasswordChanged),
+        "UserSessionsEnded", version 1 => SessionsEnded(UserSessionsEnded),
     }
 }
 
 /// A person has an account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserCreated {
     pub user_id: UserId,
@@ -92,24 +154,65 @@ pub struct UserCreated {
 }
 
 /// The account will never be created.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserAbandoned {
     pub abandoned_at: Timestamp,
 }
 
-/// The person is shut out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The person is shut out, and every session of theirs is over for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserSuspended {
     pub suspended_at: Timestamp,
 }
 
 /// The person gets in again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserReactivated {
     pub reactivated_at: Timestamp,
+}
+
+/// The person has another name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRenamed {
+    pub name: Personal<String>,
+    pub renamed_at: Timestamp,
+}
+
+/// The person has another picture, or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserAvatarChanged {
+    pub avatar: Option<Personal<String>>,
+    pub changed_at: Timestamp,
+}
+
+/// The account may do other things.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRoleChanged {
+    pub role: Role,
+    pub changed_at: Timestamp,
+}
+
+/// The account has another password. Every session is over but the one that is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserPasswordChanged {
+    pub password_hash: Personal<String>,
+    pub is_temporary: bool,
+    pub kept_session: Option<SessionId>,
+    pub changed_at: Timestamp,
+}
+
+/// Every session of the person is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserSessionsEnded {
+    pub ended_at: Timestamp,
 }
 
 /// The rules of an account.
@@ -124,6 +227,9 @@ pub enum UserError {
     /// Somebody took too long, and the email was given to somebody else.
     #[error("the creation of this user was given up")]
     CreationAbandoned,
+    /// The password, or the right to be here, has gone since it was proved.
+    #[error("this account was changed meanwhile")]
+    ChangedMeanwhile,
     /// A business has business roles, the system business system roles.
     #[error("{0}")]
     RoleDoesNotFit(Invalid),
@@ -152,6 +258,70 @@ impl User {
     }
 }
 
+impl Account {
+    /// Whether a session that was begun in an epoch is still good.
+    #[must_use]
+    pub fn keeps(&self, session: SessionId, epoch: u32) -> bool {
+        epoch == self.epoch || self.kept_session == Some(session)
+    }
+
+    fn changed_by(mut self, event: &UserEvent) -> Self {
+        match event {
+            UserEvent::Renamed(event) => self.name = event.name.clone(),
+            UserEvent::AvatarChanged(event) => self.avatar.clone_from(&event.avatar),
+            UserEvent::RoleChanged(event) => self.role = event.role,
+            UserEvent::PasswordChanged(event) => {
+                self.password_hash = event.password_hash.clone();
+                self.password_is_temporary = event.is_temporary;
+                self.epoch += 1;
+                self.kept_session = event.kept_session;
+            }
+            // Whoever is let in again logs in again: what was stolen before stays worthless.
+            UserEvent::SessionsEnded(_) | UserEvent::Suspended(_) => {
+                self.epoch += 1;
+                self.kept_session = None;
+            }
+            UserEvent::Created(_) | UserEvent::Abandoned(_) | UserEvent::Reactivated(_) => {}
+        }
+        self
+    }
+
+    /// What is changed of it, as facts.
+    fn change(&self, change: ChangeUser) -> Result<Vec<UserEvent>, UserError> {
+        let at = change.at;
+        let mut events = vec![];
+        if let Some(name) = change.name
+            && self.name.known().is_none_or(|known| known != name.as_str())
+        {
+            let name = Personal::of(self.id, name.into_string());
+            events.push(UserEvent::Renamed(UserRenamed { name, renamed_at: at }));
+        }
+        let avatar = match change.avatar {
+            AvatarChange::Unchanged => self.avatar.clone(),
+            AvatarChange::TakenAway => None,
+            AvatarChange::Replaced(avatar) => Some(Personal::of(self.id, avatar.into_string())),
+        };
+        if avatar != self.avatar {
+            events.push(UserEvent::AvatarChanged(UserAvatarChanged { avatar, changed_at: at }));
+        }
+        if let Some(role) = change.role
+            && role != self.role
+        {
+            must_fit(role, self.business_id)?;
+            events.push(UserEvent::RoleChanged(UserRoleChanged { role, changed_at: at }));
+        }
+        Ok(events)
+    }
+}
+
+fn must_fit(role: Role, business: BusinessId) -> Result<(), UserError> {
+    if role.fits(business) {
+        return Ok(());
+    }
+    let reason = "must be a system role in the system business, a business role in every other";
+    Err(UserError::RoleDoesNotFit(Invalid::new("role", reason)))
+}
+
 impl Decider for User {
     const CATEGORY: &'static str = "user";
     type Command = UserCommand;
@@ -159,13 +329,10 @@ impl Decider for User {
     type Error = UserError;
 
     fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserError> {
-        use UserCommand::{Abandon, Create, Reactivate, Suspend};
+        use UserCommand::{Abandon, Change, Create, EndSessions, Reactivate, SetPassword, Suspend};
         match (command, self) {
             (Create(command), Self::Uncreated) => {
-                if !command.role.fits(command.business_id) {
-                    let reason = "must be a system role in the system business, a business role in every other";
-                    return Err(UserError::RoleDoesNotFit(Invalid::new("role", reason)));
-                }
+                must_fit(command.role, command.business_id)?;
                 Ok(vec![UserEvent::Created(UserCreated {
                     user_id: command.id,
                     business_id: command.business_id,
@@ -184,12 +351,36 @@ impl Decider for User {
             (Abandon { .. }, Self::Abandoned) => Ok(vec![]),
             (Abandon { .. }, Self::Active(_) | Self::Suspended(_)) => Err(UserError::AlreadyCreated),
 
-            (Suspend { .. } | Reactivate { .. }, Self::Uncreated | Self::Abandoned) => Err(UserError::NoSuchUser),
+            (
+                Suspend { .. } | Reactivate { .. } | Change(_) | SetPassword(_) | EndSessions { .. },
+                Self::Uncreated | Self::Abandoned,
+            ) => Err(UserError::NoSuchUser),
             (Suspend { by, .. }, Self::Active(account)) if by == account.id => Err(UserError::NotOneself),
             (Suspend { at, .. }, Self::Active(_)) => Ok(vec![UserEvent::Suspended(UserSuspended { suspended_at: at })]),
             (Suspend { .. }, Self::Suspended(_)) | (Reactivate { .. }, Self::Active(_)) => Ok(vec![]),
             (Reactivate { at }, Self::Suspended(_)) => {
                 Ok(vec![UserEvent::Reactivated(UserReactivated { reactivated_at: at })])
+            }
+
+            (Change(change), Self::Active(account) | Self::Suspended(account)) => account.change(change),
+            (SetPassword(command), Self::Suspended(_)) if command.proved_in.is_some() => {
+                Err(UserError::ChangedMeanwhile)
+            }
+            (SetPassword(command), Self::Active(account))
+                if command.proved_in.is_some_and(|epoch| epoch != account.epoch) =>
+            {
+                Err(UserError::ChangedMeanwhile)
+            }
+            (SetPassword(command), Self::Active(account) | Self::Suspended(account)) => {
+                Ok(vec![UserEvent::PasswordChanged(UserPasswordChanged {
+                    password_hash: Personal::of(account.id, command.password_hash),
+                    is_temporary: command.is_temporary,
+                    kept_session: command.kept_session,
+                    changed_at: command.at,
+                })])
+            }
+            (EndSessions { at }, Self::Active(_) | Self::Suspended(_)) => {
+                Ok(vec![UserEvent::SessionsEnded(UserSessionsEnded { ended_at: at })])
             }
         }
     }
@@ -204,162 +395,18 @@ impl Decider for User {
                 avatar: event.avatar.clone(),
                 role: event.role,
                 password_hash: event.password_hash.clone(),
+                // Whoever creates an account for somebody knows its password.
+                password_is_temporary: true,
+                epoch: 0,
+                kept_session: None,
                 created_at: event.created_at,
             }),
             (UserEvent::Abandoned(_), Self::Uncreated) => Self::Abandoned,
-            (UserEvent::Suspended(_), Self::Active(account)) => Self::Suspended(account),
+            (UserEvent::Suspended(_), Self::Active(account)) => Self::Suspended(account.changed_by(event)),
             (UserEvent::Reactivated(_), Self::Suspended(account)) => Self::Active(account),
-            (
-                UserEvent::Created(_) | UserEvent::Abandoned(_) | UserEvent::Suspended(_) | UserEvent::Reactivated(_),
-                unchanged,
-            ) => unchanged,
+            (event, Self::Active(account)) => Self::Active(account.changed_by(event)),
+            (event, Self::Suspended(account)) => Self::Suspended(account.changed_by(event)),
+            (_, unchanged @ (Self::Uncreated | Self::Abandoned)) => unchanged,
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::testing::given;
-
-    const ID: UserId = UserId(Uuid::from_u128(7));
-    const ADMIN: UserId = UserId(Uuid::from_u128(8));
-    const BUSINESS: BusinessId = BusinessId(Uuid::from_u128(1));
-
-    fn at(s: i64) -> Timestamp {
-        Timestamp::from_unix_ms(s * 1000)
-    }
-
-    fn create_as(role: Role, business_id: BusinessId) -> UserCommand {
-        UserCommand::Create(CreateUser {
-            id: ID,
-            business_id,
-            email: EmailAddress::parse("jane@business.com").unwrap(),
-            name: PersonName::parse("Jane Smith").unwrap(),
-            avatar: None,
-            role,
-            password_hash: "$argon2id$…".into(),
-            at: at(0),
-        })
-    }
-
-    fn created() -> UserEvent {
-        UserEvent::Created(UserCreated {
-            user_id: ID,
-            business_id: BUSINESS,
-            email: Personal::of(ID, "jane@business.com".into()),
-            name: Personal::of(ID, "Jane Smith".into()),
-            avatar: None,
-            role: Role::BusinessUser,
-            password_hash: Personal::of(ID, "$argon2id$…".into()),
-            created_at: at(0),
-        })
-    }
-
-    fn abandoned() -> UserEvent {
-        UserEvent::Abandoned(UserAbandoned { abandoned_at: at(1) })
-    }
-
-    fn suspended() -> UserEvent {
-        UserEvent::Suspended(UserSuspended { suspended_at: at(1) })
-    }
-
-    fn reactivated() -> UserEvent {
-        UserEvent::Reactivated(UserReactivated { reactivated_at: at(2) })
-    }
-
-    fn create() -> UserCommand {
-        create_as(Role::BusinessUser, BUSINESS)
-    }
-
-    fn suspend() -> UserCommand {
-        UserCommand::Suspend { by: ADMIN, at: at(1) }
-    }
-
-    fn reactivate() -> UserCommand {
-        UserCommand::Reactivate { at: at(2) }
-    }
-
-    fn abandon() -> UserCommand {
-        UserCommand::Abandon { at: at(1) }
-    }
-
-    #[test]
-    fn an_account_is_created_once() {
-        given::<User>([]).when(create()).then([created()]);
-        given::<User>([created()]).when(create()).then_err(UserError::AlreadyCreated);
-        given::<User>([created(), suspended()]).when(create()).then_err(UserError::AlreadyCreated);
-    }
-
-    #[test]
-    fn system_roles_are_for_the_system_business_alone() {
-        for (role, business_id) in [(Role::SystemAuditor, BUSINESS), (Role::BusinessAdmin, BusinessId::SYSTEM)] {
-            let invalid =
-                Invalid::new("role", "must be a system role in the system business, a business role in every other");
-            given::<User>([]).when(create_as(role, business_id)).then_err(UserError::RoleDoesNotFit(invalid));
-        }
-    }
-
-    #[test]
-    fn an_abandoned_account_is_never_created() {
-        given::<User>([]).when(abandon()).then([abandoned()]);
-        given::<User>([abandoned()]).when(abandon()).then_nothing();
-        given::<User>([abandoned()]).when(create()).then_err(UserError::CreationAbandoned);
-    }
-
-    #[test]
-    fn an_account_that_exists_is_not_abandoned() {
-        given::<User>([created()]).when(abandon()).then_err(UserError::AlreadyCreated);
-    }
-
-    #[test]
-    fn it_can_be_suspended_and_reactivated_and_repeating_either_changes_nothing() {
-        given::<User>([created()]).when(suspend()).then([suspended()]);
-        given::<User>([created(), suspended()]).when(suspend()).then_nothing();
-        given::<User>([created(), suspended()]).when(reactivate()).then([reactivated()]);
-        given::<User>([created()]).when(reactivate()).then_nothing();
-    }
-
-    #[test]
-    fn nobody_suspends_themselves() {
-        given::<User>([created()]).when(UserCommand::Suspend { by: ID, at: at(1) }).then_err(UserError::NotOneself);
-    }
-
-    #[test]
-    fn nothing_can_be_done_to_an_account_that_does_not_exist() {
-        for command in [suspend(), reactivate()] {
-            given::<User>([]).when(command.clone()).then_err(UserError::NoSuchUser);
-            given::<User>([abandoned()]).when(command).then_err(UserError::NoSuchUser);
-        }
-    }
-
-    fn any_event() -> impl Strategy<Value = UserEvent> {
-        prop::sample::select(vec![created(), abandoned(), suspended(), reactivated()])
-    }
-
-    fn any_command() -> impl Strategy<Value = UserCommand> {
-        prop::sample::select(vec![create(), abandon(), suspend(), reactivate()])
-    }
-
-    proptest! {
-        #[test]
-        fn any_history_replays(history in prop::collection::vec(any_event(), 0..20)) {
-            User::replay(&history);
-        }
-
-        #[test]
-        fn whatever_is_asked_an_account_never_leaves_its_business(commands in prop::collection::vec(any_command(), 0..20)) {
-            let mut state = User::default();
-            for command in commands {
-                let existed = state.account().is_some();
-                for event in state.decide(command).unwrap_or_default() {
-                    state.evolve(&event);
-                }
-                prop_assert!(!existed || state.account().is_some_and(|account| account.business_id == BUSINESS));
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The event log: a port, its adapters, the envelope that every fact is kept in, and the codec between facts and bytes.
 //!
-//! - [`EventStore`] is the port. [`postgres::PostgresStore`] is what Switchboard runs on; [`memory::MemoryStore`] serves tests.
+//! - [`EventStore`] is the port. [`postgres::PostgresStore`] is what Switchboard runs on, or
+//!   [`kurrentdb::KurrentStore`]; [`memory::MemoryStore`] serves tests.
 //! - Every adapter passes one suite, [`conformance`] (behind the feature of that name).
 //! - Nothing in here knows the domain: data is bytes, and [`codec`] turns them into today's JSON.
 
@@ -12,6 +13,7 @@ mod upcasters;
 pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod kurrentdb;
 pub mod memory;
 pub mod postgres;
 
@@ -129,6 +131,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn read_stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
 
     /// The events of the whole log after a position, in order; at most `limit`, fewer when they are large, none only at its end.
+    /// The position is 0 or that of an event: what lies between two events is no place in every log.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
 
     /// The events at these positions, which are in order; fewer when they are large, but at least the first.
@@ -137,7 +140,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Position of the last event.
     async fn head(&self) -> Result<Position, StoreError>;
 
-    /// Everything after a position: what is there already, then a notice that this was all, then what is being appended; with
+    /// Everything after a position, which is 0 or that of an event: what is there already, then a notice that this was all, then what is being appended; with
     /// no gap and no duplicate.
     fn subscribe(&self, after: Position) -> Subscription;
 }

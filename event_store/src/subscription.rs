@@ -52,8 +52,8 @@ pub enum Delivery {
 pub struct Subscription(Pin<Box<dyn Stream<Item = Result<Delivery, StoreError>> + Send>>);
 
 impl Subscription {
-    /// Follows this stream.
-    pub(crate) fn new(stream: impl Stream<Item = Result<Delivery, StoreError>> + Send + 'static) -> Self {
+    /// Follows this stream: for adapters, and for whoever puts something between an adapter and its followers.
+    pub fn new(stream: impl Stream<Item = Result<Delivery, StoreError>> + Send + 'static) -> Self {
         Self(Box::pin(stream))
     }
 

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     position: watch::Sender<Position>,
+    /// How many wait for it to come further.
+    waiting: watch::Sender<usize>,
     last_look: Arc<Mutex<Option<Behind>>>,
 }
 
@@ -33,7 +35,7 @@ pub struct NotThereYet {
 
 impl Checkpoint {
     pub(crate) fn new() -> Self {
-        Self { position: watch::Sender::new(0), last_look: Arc::default() }
+        Self { position: watch::Sender::new(0), waiting: watch::Sender::new(0), last_look: Arc::default() }
     }
 
     /// Says where the projection is, even if that is further back: what was committed last may be lost in a crash of the database.
@@ -77,6 +79,7 @@ impl Checkpoint {
         if self.position() >= wanted {
             return Ok(());
         }
+        let _waiting = Waiting::for_it(&self.waiting);
         let mut watching = self.position.subscribe();
         let reached = watching.wait_for(|at| *at >= wanted);
         match tokio::time::timeout(patience, reached).await {
@@ -84,10 +87,36 @@ impl Checkpoint {
             _ => Err(NotThereYet { at: self.position(), wanted }),
         }
     }
+
+    /// Returns as soon as somebody waits for the projection to come further.
+    pub(crate) async fn is_waited_for(&self) {
+        // It can't be closed: we have a sender.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
+    }
+}
+
+/// Somebody who waits, for as long as this lives.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn for_it(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -105,5 +134,20 @@ mod tests {
         assert!(!checkpoint.is_stalled(30, PATIENCE));
         tokio::time::advance(PATIENCE * 2).await;
         assert!(!checkpoint.is_stalled(31, PATIENCE), "there was nothing to take in meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_known_whether_somebody_waits() {
+        let checkpoint = Checkpoint::new();
+        checkpoint.begin_at(10);
+        let is_waited_for = || checkpoint.is_waited_for().now_or_never().is_some();
+        checkpoint.reached(10, PATIENCE).await.unwrap();
+        assert!(!is_waited_for(), "it is there already");
+        {
+            let mut waiting = pin!(checkpoint.reached(11, PATIENCE));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            assert!(is_waited_for());
+        }
+        assert!(!is_waited_for(), "they have given up");
     }
 }

@@ -1,7 +1,8 @@
-//! Messages, the conversations they form, and how far each member has read.
+//! Messages, conversations as each of their members sees them, and files.
 
 mod changes;
+mod files;
 mod queries;
 
 pub use changes::Messaging;
-pub use queries::{MessageRow, MessagingQueries};
+pub use queries::{ChangedMessage, ConversationRow, FileRow, MessageRow, MessagingQueries, Range};

@@ -4,7 +4,7 @@ mod changes;
 mod queries;
 
 pub use changes::People;
-pub use queries::{BusinessRow, ColleagueRow, PeopleQueries, UserRow, Viewer};
+pub use queries::{BusinessRow, ColleagueRow, PeopleQueries, SessionRow, UserFilter, UserOrder, UserRow, Viewer};
 
 /// Shut out or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// The status of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended].into_iter().find(|status| status.as_str() == name)
+    }
+
     /// The name in the API and in the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -9,6 +9,10 @@ use sqlx::PgConnection;
 pub trait Projection: Send + Sync + 'static {
     /// Its name in checkpoints, metrics and on the command line.
     const NAME: &'static str;
+    /// Goes up when the same events come to other rows than before: what was built by an older version is then built anew.
+    const VERSION: i32;
+    /// Its tables. Nothing else writes to them.
+    const TABLES: &'static [&'static str];
     /// What a batch of events comes to, collected before anything is written.
     type Changes: Default + Send;
 
@@ -18,6 +22,12 @@ pub trait Projection: Send + Sync + 'static {
     /// Writes what was collected: a fixed number of statements, however many events there were. Taking the same events in twice
     /// must give the same rows.
     async fn write(changes: Self::Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error>;
+
+    /// Brings what doesn't come from the log from the tables in schema `live` to those that were built beside them.
+    async fn carry_over(live: &str, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let _ = (live, connection);
+        Ok(())
+    }
 }
 
 /// An event that a projection can't read.

@@ -24,6 +24,9 @@ export async function run(script, args = []) {
   }
 }
 
+// For pages that stand for those of an application: they run what they are given here, which the server's own answers may not.
+export const OURS = { bypassCSP: true }
+
 // A page of the server's own. Not one that is made up here: to the browser, such a page would come from the internet, and may not
 // talk to this machine.
 export async function pageOf(context, url) {

@@ -3,11 +3,11 @@
 //   node call.mjs {url, alice, bob, iceTransportPolicy}
 //
 // Alice and Bob are {id, token}.
-import { connect, pageOf, run } from './browser.mjs'
+import { connect, OURS, pageOf, run } from './browser.mjs'
 
 await run(async (browser, { url, alice, bob, iceTransportPolicy }) => {
-  const alicesContext = await browser.newContext()
-  const bobsContext = await browser.newContext()
+  const alicesContext = await browser.newContext(OURS)
+  const bobsContext = await browser.newContext(OURS)
   const alicesTab = await pageOf(alicesContext, url)
   const bobsTabs = [await pageOf(bobsContext, url), await pageOf(bobsContext, url)]
   await connect(alicesTab, alice.token)

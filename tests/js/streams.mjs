@@ -3,10 +3,10 @@
 //   node streams.mjs {url, alice, bob}
 //
 // Alice and Bob are {id, token}.
-import { pageOf, run } from './browser.mjs'
+import { OURS, pageOf, run } from './browser.mjs'
 
 await run(async (browser, { url, alice, bob }) => {
-  const page = await pageOf(await browser.newContext(), url)
+  const page = await pageOf(await browser.newContext(OURS), url)
   return page.evaluate(async ({ alice, bob }) => {
     const WS = `${location.origin.replace('http', 'ws')}/api/messenger/events/ws`
     const SSE = '/api/messenger/events'

@@ -2,11 +2,13 @@
 
 use std::process::Stdio;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{
-    DEADLINE, Database, JS_DIR, Person, Requirement, Server, Settings, World, assert_is_standard_error, is_installed,
+    DEADLINE, Database, JS_DIR, Person, Requirement, Server, Settings, World, anonymous, assert_is_standard_error,
+    is_installed,
 };
 
 /// Runs a script of the tests, which drives browsers. What it has found out.
@@ -95,7 +97,7 @@ async fn the_explorer_shows_every_operation_and_asks_nobody_else() {
     }
     let database = Database::create().await;
     let server = Server::start(&database).await;
-    let document: Value = reqwest::get(format!("{}/openapi.json", server.url)).await.unwrap().json().await.unwrap();
+    let document = anonymous(&server.url, Method::GET, "/openapi.json", None).await.expect(200).body;
     let mut expected: Vec<String> = vec![];
     for (path, operations) in document["paths"].as_object().unwrap() {
         expected.extend(operations.as_object().unwrap().keys().map(|method| format!("{method} {path}")));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, PlainSocket, Requirement, Server, Settings, Socket, Transports, World, is_installed};
@@ -13,6 +14,11 @@ fn path(call: &str, what: &str) -> String {
 #[tokio::test]
 async fn a_call_is_made_answered_and_ended() {
     let (_world, alice, bob) = World::with_alice_and_bob().await;
+    let picture = |name: &str| json!(format!("https://example.com/{name}.png"));
+    for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
+        let me = json!({"avatar": picture(name)});
+        person.request(Method::PATCH, "/api/messenger/me", Some(me), &[]).await.expect(200);
+    }
     let mut phone = PlainSocket::connect(&bob, None).await;
     let mut laptop = PlainSocket::connect(&bob, None).await;
     let mut alices = PlainSocket::connect(&alice, None).await;
@@ -23,19 +29,21 @@ async fn a_call_is_made_answered_and_ended() {
         ("callerName", json!("Alice")),
         ("receiverId", json!(bob.id)),
         ("receiverName", json!("Bob")),
-        ("receiverAvatar", json!(null)),
+        ("receiverAvatar", picture("bob")),
         ("callType", json!("video")),
         ("roomId", json!("room_123")),
         ("status", json!("ringing")),
     ] {
         assert_eq!(started[key], expected, "{key}");
     }
+    let created_at = started["createdAt"].as_str().unwrap();
+    assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
     let id = started["id"].as_str().unwrap();
     for device in [&mut phone, &mut laptop] {
         let incoming = device.expect("call:incoming").await.data;
         assert_eq!(incoming["callId"], id);
         assert_eq!((&incoming["callerId"], &incoming["callerName"]), (&json!(alice.id), &json!("Alice")));
-        assert_eq!((&incoming["callerAvatar"], &incoming["callType"]), (&json!(null), &json!("video")));
+        assert_eq!((&incoming["callerAvatar"], &incoming["callType"]), (&picture("alice"), &json!("video")));
         assert_eq!(incoming["roomId"], "room_123");
     }
     assert_eq!(phone.emit("call:accept", json!({"callId": id})).await["status"], "active");
@@ -64,7 +72,10 @@ async fn a_call_is_declined_or_given_up() {
     let rejected = bob.post(&path(&declined, "/reject"), json!(null)).await.expect(200);
     assert_eq!(rejected.body["call"]["status"], "rejected");
     assert_eq!(alices.expect("call:rejected").await.data["by"], *bob.id);
-    let given_up = alice.call(&bob).await;
+    let body = json!({"recipientId": bob.id, "callType": "audio", "roomId": "room_123"});
+    let audio = alice.post("/api/messenger/calls", body).await.expect(201).body["call"].clone();
+    assert_eq!(audio["callType"], "audio");
+    let given_up = audio["id"].as_str().unwrap().to_owned();
     let cancelled = alice.post(&path(&given_up, "/end"), json!(null)).await.expect(200);
     assert_eq!(cancelled.body["call"]["status"], "cancelled");
     assert_eq!(alices.expect("call:cancelled").await.data["by"], *alice.id);

@@ -1,5 +1,8 @@
 //! Every adapter of the event store passes one suite.
 
+mod kurrentdb;
+mod shared_log;
+
 mod memory {
     use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Person, PlainSocket, World, anonymous};
+use crate::support::{DEADLINE, Person, PlainSocket, World, anonymous, http_client};
 
 /// More messages than fit into all the buffers on the way.
 const MANY: usize = 450;
@@ -127,7 +127,7 @@ struct Poller {
 
 impl Poller {
     async fn connect(person: &Person) -> Self {
-        let http = Client::new();
+        let http = http_client();
         let url = format!("{}/socket.io/?EIO=4&transport=polling", person.url);
         let open = http.get(&url).send().await.unwrap().text().await.unwrap();
         let open: Value = serde_json::from_str(&open[1..]).unwrap();

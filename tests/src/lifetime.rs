@@ -4,38 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{EventStream, Person, PlainSocket, Requirement, Socket, Transports, World, is_installed};
-
-/// A stream of each kind, all of one person.
-struct Devices {
-    socket: PlainSocket,
-    stream: EventStream,
-    client: Socket,
-}
-
-impl Devices {
-    async fn connect(person: &Person) -> Self {
-        let mut devices = Self {
-            socket: PlainSocket::connect(person, None).await,
-            stream: EventStream::connect(person, None).await,
-            client: Socket::connect(person, Transports::WebSocket).await,
-        };
-        devices.stream.expect("feed:caught-up").await;
-        devices.client.expect("feed:caught-up").await;
-        devices
-    }
-
-    /// Waits until all are closed, with this reason.
-    async fn expect_closed(mut self, reason: &str) {
-        let (code, said) = self.socket.closed().await;
-        assert_eq!((code, said.as_str()), (4401, reason));
-        let last = self.stream.expect("error").await;
-        assert_eq!((&last.data["error"], &last.data["errorCode"]), (&json!(reason), &json!("UNAUTHORIZED")));
-        while self.stream.next().await.is_some() {}
-        assert_eq!(self.client.expect("error").await["error"], reason);
-        self.client.expect("disconnect").await;
-    }
-}
+use crate::support::{Devices, Requirement, World, is_installed};
 
 #[tokio::test]
 async fn streams_end_when_their_token_does() {

@@ -16,7 +16,7 @@ async fn health_readiness_and_figures_are_there() {
     let figures = get("/metrics").await;
     for name in [
         "switchboard_projection_position",
-        "switchboard_projection_lag_events",
+        "switchboard_projection_lag_positions",
         "switchboard_http_request_seconds",
         "switchboard_log_batch_events",
     ] {
@@ -75,6 +75,12 @@ async fn every_operation_is_documented_with_examples_and_errors() {
     let output = command().arg("openapi").output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let has_example = |media: &Value| {
+        // Files are what they are.
+        let is_file =
+            |schema: &Value| schema["format"] == "binary" || schema["properties"]["file"]["format"] == "binary";
+        if is_file(&media["schema"]) {
+            return true;
+        }
         let name = media["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         !media["example"].is_null() || !document["components"]["schemas"][name]["example"].is_null()
     };
@@ -91,8 +97,11 @@ async fn every_operation_is_documented_with_examples_and_errors() {
                 assert!(responses.contains_key(status), "{name} doesn't say when it answers {status}");
             }
             for (status, response) in responses {
-                let content = response["content"].as_object().unwrap();
-                assert!(content.values().all(has_example), "{name} has no example of a {status}");
+                let content = response["content"].as_object();
+                assert!(
+                    status == "304" || content.is_some_and(|content| content.values().all(has_example)),
+                    "{name} has no example of a {status}"
+                );
             }
         }
     }

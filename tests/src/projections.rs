@@ -1,172 +1,23 @@
 //! Events in, rows out; and twice in, the same rows.
 
-use std::sync::Arc;
+mod events;
 
+use crate::support::{DEADLINE, Database, Random, full_scale, seed};
 use ::projections::calls::Calls;
 use ::projections::feed::{Feed, FeedQueries};
 use ::projections::messaging::Messaging;
 use ::projections::people::People;
-use ::projections::{Foundations, Projection};
-use domain::call::{CallAccepted, CallEnded, CallEvent, CallFoundBusy, CallParties, CallStarted, CallType, EndReason};
-use domain::delivery::{Delivered, DeliveryEvent, MessagesDelivered};
-use domain::login::{LoginEvent, LoginReleased, LoginReserved};
-use domain::message::{MessageEvent, MessageKind, MessageSent};
+use ::projections::{Foundations, Projection, Projector};
 use domain::reading::{MessagesRead, ReadingEvent};
-use domain::user::{UserCreated, UserEvent, UserReactivated, UserSuspended};
-use domain::{BusinessId, CallId, ConversationId, DomainEvent, MessageId, Personal, Role, Timestamp, UserId};
-use event_store::memory::MemoryStore;
-use event_store::{Actor, Append, EventStore, Expected, Metadata, NewEvent, RecordedEvent, StreamId, codec};
+use domain::{ConversationId, UserId};
+use event_store::{Append, EventStore, Expected, NewEvent, RecordedEvent, StreamId};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
-use time::OffsetDateTime;
+use std::collections::HashMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
-use crate::support::{DEADLINE, Database};
-
-const BUSINESS: BusinessId = BusinessId(Uuid::from_u128(1));
-const ALICE: UserId = UserId(Uuid::from_u128(2));
-const BOB: UserId = UserId(Uuid::from_u128(3));
-
-fn at(s: i64) -> Timestamp {
-    Timestamp::from_unix_ms(s * 1000)
-}
-
-fn metadata() -> Metadata {
-    Metadata { business_id: BUSINESS.0, actor: Actor::default(), correlation_id: Uuid::nil(), causation_id: None }
-}
-
-/// A log of these events, each in a stream of the given name.
-async fn log(events: impl IntoIterator<Item = (StreamId, NewEvent)>) -> MemoryStore {
-    let store = MemoryStore::new(OffsetDateTime::now_utc);
-    for (stream, event) in events {
-        let version = store.read_stream(&stream, 0, 1000).await.unwrap().len() as u64;
-        let expected = Expected::after(version);
-        store.append(Append { stream, expected, metadata: metadata(), events: vec![event] }).await.unwrap();
-    }
-    store
-}
-
-fn event(category: &str, id: impl std::fmt::Display, fact: &impl DomainEvent) -> (StreamId, NewEvent) {
-    (StreamId::new(category, id), codec::encode(Uuid::now_v7(), fact.event_type(), fact.schema_version(), fact))
-}
-
-fn user_created(id: UserId, name: &str) -> (StreamId, NewEvent) {
-    let fact = UserEvent::Created(UserCreated {
-        user_id: id,
-        business_id: BUSINESS,
-        email: Personal::of(id, format!("{name}@Example.com")),
-        name: Personal::of(id, name.to_owned()),
-        avatar: None,
-        role: Role::BusinessAdmin,
-        password_hash: Personal::of(id, "hash".to_owned()),
-        created_at: at(1),
-    });
-    event("user", id, &fact)
-}
-
-fn message_sent(n: u128, from: UserId, to: UserId) -> (StreamId, NewEvent) {
-    let id = MessageId(Uuid::from_u128(n));
-    let fact = MessageEvent::Sent(MessageSent {
-        message_id: id,
-        conversation_id: ConversationId::between(from, to),
-        business_id: BUSINESS,
-        sender_id: from,
-        recipient_id: to,
-        content: Personal::of(from, format!("message {n}")),
-        kind: MessageKind::Text,
-        attachments: vec![],
-        fingerprint: None,
-        sent_at: at(2),
-    });
-    event("message", id, &fact)
-}
-
-fn read_up_to(message_position: u64) -> (StreamId, NewEvent) {
-    let conversation_id = ConversationId::between(ALICE, BOB);
-    let fact = ReadingEvent::Read(MessagesRead {
-        conversation_id,
-        business_id: BUSINESS,
-        reader_id: BOB,
-        sender_id: ALICE,
-        message_id: MessageId(Uuid::from_u128(1)),
-        message_position,
-        read_at: at(3),
-    });
-    event("reading", format!("{conversation_id}.{BOB}"), &fact)
-}
-
-/// A life of people: someone is created, suspended and let in again; a login comes to nothing, another waits.
-fn people() -> Vec<(StreamId, NewEvent)> {
-    let login = |id: &str, user_id: u128, n| {
-        let reserved =
-            LoginReserved { business_id: BUSINESS, user_id: UserId(Uuid::from_u128(user_id)), reserved_at: at(n) };
-        event("login", id, &LoginEvent::Reserved(reserved))
-    };
-    let released = LoginReleased { user_id: UserId(Uuid::from_u128(9)), released_at: at(5) };
-    vec![
-        login("a", 2, 1),
-        user_created(ALICE, "Alice"),
-        login("b", 3, 1),
-        user_created(BOB, "Bob"),
-        login("c", 9, 1),
-        event("login", "c", &LoginEvent::Released(released)),
-        login("d", 10, 1),
-        event("user", ALICE, &UserEvent::Suspended(UserSuspended { suspended_at: at(3) })),
-        event("user", BOB, &UserEvent::Suspended(UserSuspended { suspended_at: at(3) })),
-        event("user", ALICE, &UserEvent::Reactivated(UserReactivated { reactivated_at: at(4) })),
-    ]
-}
-
-/// A conversation: positions 1 to 4 are messages, the first two of which are read, in the wrong order.
-fn messages() -> Vec<(StreamId, NewEvent)> {
-    let mut events: Vec<_> =
-        (1..=4).map(|n| message_sent(n, if n == 3 { BOB } else { ALICE }, if n == 3 { ALICE } else { BOB })).collect();
-    events.extend([read_up_to(2), read_up_to(1), delivered_up_to(4), delivered_up_to(3)]);
-    events
-}
-
-fn delivered_up_to(message_position: u64) -> (StreamId, NewEvent) {
-    let message = Delivered {
-        conversation_id: ConversationId::between(ALICE, BOB),
-        sender_id: ALICE,
-        message_id: MessageId(Uuid::from_u128(1)),
-        message_position,
-    };
-    let fact =
-        MessagesDelivered { recipient_id: BOB, business_id: BUSINESS, up_to: vec![message], delivered_at: at(4) };
-    event("delivery", BOB, &DeliveryEvent::Delivered(fact))
-}
-
-/// Two calls: one is answered and ended, the other finds the callee busy.
-fn calls() -> Vec<(StreamId, NewEvent)> {
-    let parties = |n| CallParties {
-        call_id: CallId(Uuid::from_u128(n)),
-        conversation_id: ConversationId::between(ALICE, BOB),
-        business_id: BUSINESS,
-        caller_id: ALICE,
-        receiver_id: BOB,
-    };
-    let (call_type, room_id) = (CallType::Video, "room".to_owned());
-    let facts = [
-        CallEvent::Started(CallStarted {
-            parties: parties(1),
-            call_type,
-            room_id: room_id.clone(),
-            started_at: at(1),
-            rings_until: at(46),
-        }),
-        CallEvent::FoundBusy(CallFoundBusy { parties: parties(2), call_type, room_id, started_at: at(2) }),
-        CallEvent::Accepted(CallAccepted { parties: parties(1), accepted_at: at(3) }),
-        CallEvent::Ended(CallEnded {
-            parties: parties(1),
-            ended_by: Some(BOB),
-            reason: EndReason::HungUp,
-            duration_ms: 60_000,
-            ended_at: at(63),
-        }),
-    ];
-    facts.iter().map(|fact| event("call", fact.parties().call_id, fact)).collect()
-}
+use self::events::*;
 
 async fn write<P: Projection>(pool: &PgPool, events: &[RecordedEvent]) {
     let mut changes = P::Changes::default();
@@ -241,6 +92,183 @@ async fn messages_come_out_as_they_went_in() {
 }
 
 #[tokio::test]
+async fn messages_that_were_changed_come_out_as_they_are_now() {
+    let tables = ["messages", "conversation_members"];
+    let rows = gives_the_same_rows_however_it_is_fed::<Messaging>(changed_messages(), &tables).await;
+    let row = |n: u128| rows[0].iter().find(|row| row["id"] == json!(message(n))).unwrap();
+    assert_eq!((&row(1)["content"], &row(1)["deleted_at"]), (&json!("twice"), &json!(null)));
+    assert_eq!(row(1)["edited_at"], "1970-01-01T00:00:12+00:00");
+    for n in [2, 3] {
+        let tombstone = row(n);
+        assert_eq!((&tombstone["content"], &tombstone["attachments"]), (&json!(null), &json!([])));
+        assert_eq!(tombstone["deleted_by"], json!(ALICE));
+        assert!(tombstone["deleted_at"].is_string());
+    }
+    assert_eq!((&row(2)["reply_to"], &row(1)["reply_to"]), (&json!(message(1)), &json!(null)));
+    assert_eq!((&row(4)["content"], &row(5)["edited_at"]), (&json!("answered"), &json!(null)));
+    let [alice, bob] = &rows[1][..] else { panic!("two members expected: {rows:?}") };
+    assert_eq!((&alice["unread"], &bob["unread"]), (&json!(1), &json!(1)), "one each that can be read");
+}
+
+#[tokio::test]
+async fn files_come_out_with_the_messages_that_carry_them() {
+    let tables = ["files", "file_carriers"];
+    let rows = gives_the_same_rows_however_it_is_fed::<Messaging>(files(), &tables).await;
+    let row = |n: u128| rows[0].iter().find(|row| row["id"] == json!(file(n))).unwrap();
+    let none = json!(null);
+    for (n, idle_since) in [(1, None), (2, None), (3, Some(6)), (4, Some(1)), (5, None)] {
+        let idle_since = idle_since.map_or(none.clone(), |s| json!(format!("1970-01-01T00:00:0{s}+00:00")));
+        assert_eq!(row(n)["idle_since"], idle_since, "file {n}");
+        assert_eq!(row(n)["removed_at"].is_string(), n == 4, "file {n}");
+    }
+    assert_eq!((&row(1)["name"], &row(1)["size_bytes"]), (&json!("1.txt"), &json!(3)));
+    let carriers: Vec<_> = rows[1]
+        .iter()
+        .map(|row| {
+            (row["file_id"].clone(), row["message_id"].clone(), row["is_sent"].clone(), row["is_deleted"].clone())
+        })
+        .collect();
+    let expected = [(1, 1, true, false), (2, 2, false, false), (5, 5, true, true)];
+    let expected =
+        expected.map(|(f, m, sent, deleted)| (json!(file(f)), json!(message(m)), json!(sent), json!(deleted)));
+    assert_eq!(carriers, expected);
+}
+
+#[tokio::test]
+async fn a_file_that_is_given_to_the_same_message_again_comes_out_as_given() {
+    let events = vec![file_uploaded(1), file_attached(1, 1, 2), file_detached(1, 1, 3), file_attached(1, 1, 4)];
+    let rows = gives_the_same_rows_however_it_is_fed::<Messaging>(events, &["files", "file_carriers"]).await;
+    assert_eq!((&rows[0][0]["idle_since"], rows[1].len()), (&json!(null), 1));
+}
+
+#[tokio::test]
+async fn people_who_were_changed_come_out_as_they_are_now() {
+    let rows = gives_the_same_rows_however_it_is_fed::<People>(changed_people(), &["users"]).await;
+    let [alice, bob] = &rows[0][..] else { panic!("two people expected: {rows:?}") };
+    assert_eq!(
+        (&alice["name"], &alice["avatar"], &alice["role"]),
+        (&json!("Alice Cooper"), &json!(null), &json!("BUSINESS_AUDITOR"))
+    );
+    assert_eq!(
+        (&bob["name"], &bob["avatar"], &bob["role"]),
+        (&json!("Bob"), &json!("https://example.com/2.png"), &json!("BUSINESS_USER"))
+    );
+}
+
+#[tokio::test]
+async fn sessions_end_when_their_person_is_logged_out_or_suspended_and_not_those_that_begin_after() {
+    let rows = gives_the_same_rows_however_it_is_fed::<People>(ended_sessions(), &["sessions"]).await;
+    let ends: Vec<&Value> = rows[0].iter().map(|row| &row["revoked_at"]).collect();
+    let ended = |s: i64| json!(format!("1970-01-01T00:00:{s:02}+00:00"));
+    let expected = [ended(7), ended(5), ended(4), ended(7), ended(13), ended(10), ended(13), json!(null)];
+    assert_eq!(ends, expected.iter().collect::<Vec<_>>());
+    assert_eq!(rows[0][4]["expires_at"], "1970-01-01T00:03:20+00:00");
+}
+
+/// Messages that somebody in a conversation has got and not read.
+type Unread = HashMap<(ConversationId, UserId), i64>;
+
+/// What three people may have done to each other, and how many messages each is left with that they have not read.
+fn random_life(random: &mut Random, events: usize) -> (Vec<(StreamId, NewEvent)>, Unread) {
+    struct Known {
+        n: u128,
+        from: UserId,
+        to: UserId,
+        deleted: bool,
+    }
+    let people = [ALICE, BOB, CAROL];
+    let (mut log, mut known) = (vec![], Vec::<Known>::new());
+    let mut cursors = HashMap::<(ConversationId, UserId), u128>::new();
+    while log.len() < events {
+        // Its number is its position.
+        let n = log.len() as u128 + 1;
+        let s = i64::try_from(n).unwrap();
+        let which = random.index(known.len().max(1));
+        let what = if known.is_empty() { 0 } else { random.below(10) };
+        if what < 4 {
+            let from = random.index(3);
+            let to = (from + 1 + random.index(2)) % 3;
+            known.push(Known { n, from: people[from], to: people[to], deleted: false });
+            log.push(message_sent(n, people[from], people[to]));
+            continue;
+        }
+        let Known { n: id, from, to, deleted } = known[which];
+        let conversation_id = ConversationId::between(from, to);
+        match what {
+            4..6 if !deleted => log.push(message_edited(id, from, to, &format!("edited at {n}"), s)),
+            6..8 if !deleted => {
+                known[which].deleted = true;
+                log.push(message_deleted(id, from, to, s));
+            }
+            8..10 => {
+                let cursor = cursors.entry((conversation_id, to)).or_default();
+                if *cursor < id {
+                    *cursor = id;
+                    let fact = ReadingEvent::Read(MessagesRead {
+                        conversation_id,
+                        business_id: BUSINESS,
+                        reader_id: to,
+                        sender_id: from,
+                        message_id: message(id),
+                        message_position: u64::try_from(id).unwrap(),
+                        read_at: at(s),
+                    });
+                    log.push(event("reading", format!("{conversation_id}.{to}"), &fact));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut unread = Unread::new();
+    for Known { n, from, to, deleted } in known {
+        let conversation = ConversationId::between(from, to);
+        let read = cursors.get(&(conversation, to)).copied().unwrap_or(0);
+        unread.entry((conversation, from)).or_insert(0);
+        *unread.entry((conversation, to)).or_insert(0) += i64::from(!deleted && n > read);
+    }
+    (log, unread)
+}
+
+#[tokio::test]
+async fn what_is_unread_does_not_depend_on_how_the_log_is_cut_into_batches() {
+    let seed = seed();
+    eprintln!("SWITCHBOARD_TEST_SEED={seed}");
+    let mut random = Random::new(seed);
+    let database = Database::create().await;
+    let pool = database.pool().await;
+    let tables = ["messages", "conversation_members"];
+    let (lives, cuts) = if full_scale() { (40, 10) } else { (4, 4) };
+    for _ in 0..lives {
+        let (life, unread) = random_life(&mut random, 150);
+        let events = log(life).await.read_all(0, 1000).await.unwrap();
+        let mut expected = None;
+        for cut in 0..=cuts {
+            sqlx::query("TRUNCATE messages, conversation_members").execute(&pool).await.unwrap();
+            let mut rest = &events[..];
+            while !rest.is_empty() {
+                // First all of them one by one, then whatever comes.
+                let size = if cut == 0 { 1 } else { 1 + random.index(rest.len().min(40)) };
+                let (batch, later) = rest.split_at(size);
+                write::<Messaging>(&pool, batch).await;
+                if random.below(3) == 0 {
+                    write::<Messaging>(&pool, batch).await;
+                }
+                rest = later;
+            }
+            let rows = all_rows(&pool, &tables).await;
+            for member in &rows[1] {
+                let id = |field: &str| -> Uuid { member[field].as_str().unwrap().parse().unwrap() };
+                let key = (ConversationId(id("conversation_id")), UserId(id("user_id")));
+                assert_eq!(member["unread"], unread[&key], "{member}");
+            }
+            assert_eq!(rows[1].len(), unread.len());
+            assert_eq!(&rows, expected.get_or_insert_with(|| rows.clone()));
+        }
+    }
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn calls_come_out_as_they_went_in() {
     let rows = gives_the_same_rows_however_it_is_fed::<Calls>(calls(), &["calls"]).await;
     let [answered, busy] = &rows[0][..] else { panic!("two calls expected: {rows:?}") };
@@ -268,6 +296,16 @@ async fn the_feed_has_one_row_an_event_and_audience() {
     assert_eq!(audience(BOB.to_string()), [0_i64; 0]);
     assert_eq!(rows[1][0]["last_position"], 12);
     assert_eq!(rows[2].len(), 2);
+}
+
+#[tokio::test]
+async fn the_feed_tells_both_parties_of_edits_and_deletions() {
+    let tables = ["feed_entries", "feed_conversations", "feed_members"];
+    let rows = gives_the_same_rows_however_it_is_fed::<Feed>(changed_messages(), &tables).await;
+    let conversation = json!(ConversationId::between(ALICE, BOB));
+    let of_both = rows[0].iter().filter(|row| row["audience"] == conversation).count();
+    assert_eq!((of_both, rows[0].len()), (11, 12), "what was read is for the sender alone");
+    assert_eq!(rows[1][0]["last_position"], 12);
 }
 
 #[tokio::test]
@@ -322,7 +360,7 @@ async fn a_poison_event_is_parked_and_the_rest_goes_on() {
     let database = Database::create().await;
     let pool = database.pool().await;
     let foundations = Foundations { store: Arc::new(log(events).await), pool: pool.clone() };
-    let (checkpoint, runner) = ::projections::run::<Messaging>(foundations);
+    let (checkpoint, runner) = ::projections::run(Projector::of::<Messaging>(), foundations);
     let runner = tokio::spawn(runner);
     checkpoint.reached(4, DEADLINE).await.unwrap();
     runner.abort();
@@ -340,10 +378,10 @@ async fn another_node_takes_over_where_the_one_in_charge_has_stopped() {
     let pool = database.pool().await;
     let store = log(messages()).await;
     let foundations = Foundations { store: Arc::new(store.clone()), pool: pool.clone() };
-    let (first, in_charge) = ::projections::run::<Messaging>(foundations.clone());
+    let (first, in_charge) = ::projections::run(Projector::of::<Messaging>(), foundations.clone());
     let in_charge = tokio::spawn(in_charge);
     first.reached(8, DEADLINE).await.unwrap();
-    let (second, looking_on) = ::projections::run::<Messaging>(foundations);
+    let (second, looking_on) = ::projections::run(Projector::of::<Messaging>(), foundations);
     let looking_on = tokio::spawn(looking_on);
     second.reached(8, DEADLINE).await.unwrap();
     in_charge.abort();

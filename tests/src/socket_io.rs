@@ -1,10 +1,11 @@
 //! The official Socket.IO client, on every transport.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::support::{
-    Person, Requirement, Server, Settings, Socket, Transports, World, assert_is_standard_error, is_installed,
+    Person, Requirement, Server, Settings, Socket, Transports, World, assert_is_standard_error, http_client,
+    is_installed,
 };
 
 #[tokio::test]
@@ -157,13 +158,13 @@ async fn pages_of_other_origins_are_refused_unless_they_are_listed() {
         [(own.as_str(), true), ("https://app.example.com", true), ("https://evil.example", false), ("null", false)]
     {
         for path in ["/socket.io/?EIO=4&transport=polling", "/openapi.json"] {
-            let response = Client::new().get(format!("{own}{path}")).header("Origin", origin).send().await.unwrap();
+            let response = http_client().get(format!("{own}{path}")).header("Origin", origin).send().await.unwrap();
             let expected = if is_fine { StatusCode::OK } else { StatusCode::FORBIDDEN };
             assert_eq!(response.status(), expected, "{origin} at {path}");
             let is_listed = origin == "https://app.example.com";
             assert_eq!(response.headers().contains_key("access-control-allow-origin"), is_listed, "{origin} at {path}");
         }
-        let handshake = Client::new()
+        let handshake = http_client()
             .get(format!("{own}/socket.io/?EIO=4&transport=websocket"))
             .header("Origin", origin)
             .header("Connection", "Upgrade")
@@ -174,7 +175,7 @@ async fn pages_of_other_origins_are_refused_unless_they_are_listed() {
         let expected = if is_fine { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::FORBIDDEN };
         assert_eq!(status, expected, "{origin}");
     }
-    let preflight = Client::new()
+    let preflight = http_client()
         .request(Method::OPTIONS, format!("{own}/api/messenger/messages"))
         .header("Origin", "https://app.example.com")
         .header("Access-Control-Request-Method", "POST")

@@ -1,21 +1,31 @@
 //! What tests are made of: a database each, the server, and people who use it.
 
 mod database;
+mod devices;
+mod http;
+mod kurrentdb;
 mod people;
 mod proxy;
 mod random;
 mod raw_stream;
 mod requirements;
+mod s3;
 mod server;
 mod socket;
 mod streams;
 
 pub(crate) use database::Database;
-pub(crate) use people::{Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error};
+pub(crate) use devices::Devices;
+pub(crate) use http::http_client;
+pub(crate) use kurrentdb::KurrentDb;
+pub(crate) use people::{
+    Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error, until_current,
+};
 pub(crate) use proxy::{Cut, Link, Proxy};
 pub(crate) use random::{Random, seed};
 pub(crate) use raw_stream::{Heard, Protocol, RawStream};
-pub(crate) use requirements::{JS_DIR, Requirement, is_installed};
+pub(crate) use requirements::{JS_DIR, PYTHON_DIR, Requirement, is_installed, python_program, set_up_by_hand};
+pub(crate) use s3::S3Server;
 pub(crate) use server::{ADMIN, Server, Settings, command};
 pub(crate) use socket::{Socket, Transports};
 pub(crate) use streams::{Event, EventStream, PlainSocket};
@@ -34,4 +44,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Whether the large sizes are wanted (`SWITCHBOARD_TEST_SCALE=full`).
 pub(crate) fn full_scale() -> bool {
     std::env::var("SWITCHBOARD_TEST_SCALE").as_deref() == Ok("full")
+}
+
+/// Whether rates and times are to be measured for as long as it takes to be sure (`SWITCHBOARD_TEST_TEN_MINUTES=1`).
+pub(crate) fn ten_minutes() -> bool {
+    is_one(std::env::var("SWITCHBOARD_TEST_TEN_MINUTES").ok().as_deref())
+}
+
+fn is_one(setting: Option<&str>) -> bool {
+    setting == Some("1")
+}
+
+#[test]
+fn a_setting_that_is_nought_is_not_set() {
+    assert!(is_one(Some("1")));
+    assert!(!is_one(Some("0")) && !is_one(Some("")) && !is_one(None));
 }

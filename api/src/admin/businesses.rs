@@ -8,7 +8,7 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use projections::people::BusinessRow;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::page_request;
 use crate::Api;
@@ -21,8 +21,9 @@ use crate::openapi::Tag;
 pub(crate) struct BusinessesApi;
 
 /// A business: a tenant of this installation
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct Business {
     id: String,
     name: String,
@@ -43,8 +44,9 @@ impl Example for Business {
 }
 
 /// One business
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct OneBusiness {
     /// Always true
     success: bool,
@@ -58,8 +60,9 @@ impl Example for OneBusiness {
 }
 
 /// Some businesses
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the contract names it")]
 struct Businesses {
     /// Always true

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use commands::{Done, LoggedIn};
+use commands::{Credentials, Done, LoggedIn};
 use domain::session::Audience;
 use domain::{BusinessId, EmailAddress};
 use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::AdminToken;
+use crate::auth::{AdminToken, ChangePassword, Device};
 use crate::bodies::{Found, Refresh, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
@@ -38,8 +38,9 @@ impl Example for AdminLogin {
 }
 
 /// Who has logged in
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct AdminLoggedIn {
     /// Always true
     success: bool,
@@ -53,8 +54,9 @@ struct AdminLoggedIn {
 }
 
 /// The account that has logged in
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct AdminIdentity {
     id: String,
     email: String,
@@ -85,14 +87,20 @@ impl AdminLoginApi {
     ///
     /// For every role but `BUSINESS_USER`. The token is for the admin API only.
     #[oai(path = "/login", method = "post", operation_id = "adminLogin")]
-    async fn log_in(&self, api: Data<&Arc<Api>>, body: JsonBody<AdminLogin>) -> Result<Found<AdminLoggedIn>, ApiError> {
+    async fn log_in(
+        &self,
+        api: Data<&Arc<Api>>,
+        device: Device,
+        body: JsonBody<AdminLogin>,
+    ) -> Result<Found<AdminLoggedIn>, ApiError> {
         let email = EmailAddress::parse(&body.0.email)?;
         // An id that can't be one is an id that doesn't exist, and takes as long.
         let business = body.0.business_id.map(|id| id.parse().unwrap_or(BusinessId(Uuid::nil())));
         api.limits.count_login(business, &email)?;
         // The lookup of an email goes by a read model.
         api.people(None).await?;
-        let done = api.commands.log_in_as_admin(business, &email, body.0.password, api.ids.next()).await?;
+        let credentials = Credentials { email, password: body.0.password, user_agent: device.0 };
+        let done = api.commands.log_in_as_admin(business, credentials, api.ids.next()).await?;
         Ok(AdminLoggedIn::answer(&api, done))
     }
 
@@ -112,6 +120,19 @@ impl AdminLoginApi {
     async fn log_out(&self, api: Data<&Arc<Api>>, token: AdminToken) -> Result<Found<Success>, ApiError> {
         let done = api.commands.log_out(&token.request(&api)).await?;
         Ok(Found::at(done.position, Success::yes()))
+    }
+
+    /// Change one's password
+    ///
+    /// Ends one's other sessions, at both APIs.
+    #[oai(path = "/password", method = "post", operation_id = "adminChangePassword")]
+    async fn change_password(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: AdminToken,
+        body: JsonBody<ChangePassword>,
+    ) -> Result<Found<Success>, ApiError> {
+        body.0.change(&api, &token.request(&api)).await
     }
 }
 

@@ -2,29 +2,31 @@
 
 use std::sync::Arc;
 
-use commands::NewUser;
+use commands::{NewUser, UserChanges};
 use domain::user::Account;
 use domain::{Avatar, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
-use poem_openapi::types::Example;
+use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{Object, OpenApi};
-use projections::people::UserRow;
-use serde::Deserialize;
+use projections::people::{Status, UserFilter, UserOrder, UserRow};
+use serde::{Deserialize, Serialize};
 
 use super::page_request;
 use crate::Api;
 use crate::auth::AdminToken;
-use crate::bodies::{Created, Found};
+use crate::bodies::{Created, Found, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
+use crate::messenger::avatar;
 use crate::openapi::Tag;
 
 pub(crate) struct UsersApi;
 
 /// A person's account
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct User {
     id: String,
     email: String,
@@ -54,8 +56,9 @@ impl Example for User {
 }
 
 /// One person
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct OneUser {
     /// Always true
     success: bool,
@@ -69,8 +72,9 @@ impl Example for OneUser {
 }
 
 /// Some people
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the contract names it")]
 struct Users {
     /// Always true
@@ -97,7 +101,7 @@ struct CreateUser {
     email: String,
     /// 1 to 200 characters
     name: String,
-    /// 8 to 128 characters
+    /// 8 to 128 characters, and not one of the most common passwords
     password: String,
     role: String,
     business_id: String,
@@ -115,6 +119,44 @@ impl Example for CreateUser {
             business_id: "business_id".into(),
             avatar: None,
         }
+    }
+}
+
+/// What shall be changed of somebody
+#[derive(Object, Deserialize)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ChangeUser {
+    /// 1 to 200 characters
+    name: Option<String>,
+    /// Where the person's picture is; null takes it away
+    #[serde(default)]
+    avatar: MaybeUndefined<String>,
+    role: Option<String>,
+}
+
+impl Example for ChangeUser {
+    fn example() -> Self {
+        Self {
+            name: Some("Jane Smith".into()),
+            avatar: MaybeUndefined::Undefined,
+            role: Some("BUSINESS_AUDITOR".into()),
+        }
+    }
+}
+
+/// Somebody's new password
+#[derive(Object, Deserialize)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewPassword {
+    /// 8 to 128 characters, and not one of the most common passwords
+    password: String,
+}
+
+impl Example for NewPassword {
+    fn example() -> Self {
+        Self { password: "<another_password>".into() }
     }
 }
 
@@ -155,8 +197,39 @@ impl OneUser {
     }
 }
 
-fn user_id(text: &str) -> Result<UserId, ApiError> {
+pub(super) fn user_id(text: &str) -> Result<UserId, ApiError> {
     text.parse().map_err(|_| ApiError::not_found("User"))
+}
+
+/// Longest text that is searched for, in characters.
+const MAX_SEARCH_CHARS: usize = 200;
+
+fn parse_role(name: &str) -> Result<Role, ApiError> {
+    Role::parse(name).ok_or_else(|| ApiError::invalid("role", "there is no such role"))
+}
+
+fn parse_search(text: String) -> Result<String, ApiError> {
+    if text.chars().count() > MAX_SEARCH_CHARS || text.contains('\0') {
+        return Err(ApiError::invalid("search", "must be at most 200 characters, without NUL"));
+    }
+    Ok(text)
+}
+
+fn parse_order(order: Option<&str>) -> Result<(UserOrder, bool), ApiError> {
+    let Some(order) = order else { return Ok((UserOrder::default(), false)) };
+    let (name, descends) = order.strip_prefix('-').map_or((order, false), |name| (name, true));
+    let by = match name {
+        "createdAt" => UserOrder::CreatedAt,
+        "name" => UserOrder::Name,
+        "email" => UserOrder::Email,
+        _ => {
+            return Err(ApiError::invalid(
+                "sort",
+                "must be createdAt, name or email, or one of them with a - before it",
+            ));
+        }
+    };
+    Ok((by, descends))
 }
 
 #[OpenApi(prefix_path = "/api/admin/users", tag = "Tag::Users")]
@@ -176,7 +249,7 @@ impl UsersApi {
             email: EmailAddress::parse(&body.email)?,
             name: PersonName::parse(&body.name)?,
             password: Password::parse(&body.password)?,
-            role: Role::parse(&body.role).ok_or_else(|| ApiError::invalid("role", "there is no such role"))?,
+            role: parse_role(&body.role)?,
             business_id: body.business_id.parse().map_err(|_| ApiError::not_found("Business"))?,
             avatar: body.avatar.as_deref().map(Avatar::parse).transpose()?,
         };
@@ -192,6 +265,7 @@ impl UsersApi {
     ///
     /// System roles see everybody, business roles the people of their own business.
     #[oai(path = "/", method = "get", operation_id = "listUsers")]
+    #[expect(clippy::too_many_arguments, reason = "these are the parameters of the request")]
     async fn list(
         &self,
         api: Data<&Arc<Api>>,
@@ -203,17 +277,31 @@ impl UsersApi {
         page: Query<Option<u32>>,
         /// People on a page, 1 to 100
         limit: Query<Option<u32>>,
+        /// Only those with this role
+        role: Query<Option<String>>,
+        /// Only those who are `active`, or `suspended`
+        status: Query<Option<String>>,
+        /// Only those whose name or email contains this, in whatever case
+        search: Query<Option<String>>,
+        /// The order: `createdAt`, `name` or `email`, with a `-` before it to turn it round
+        sort: Query<Option<String>>,
         /// Wait until what is read is at least this fresh
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Users>, ApiError> {
         let request = page_request(page.0, limit.0)?;
-        let only = match business_id.0 {
+        let business = match business_id.0 {
             Some(id) => Some(id.parse().map_err(|_| ApiError::not_found("Business"))?),
             None => None,
         };
+        let role = role.0.map(|role| parse_role(&role)).transpose()?;
+        let no_status = || ApiError::invalid("status", "must be active or suspended");
+        let status = status.0.map(|status| Status::parse(&status).ok_or_else(no_status)).transpose()?;
+        let (sort, descends) = parse_order(sort.0.as_deref())?;
+        let search = search.0.map(parse_search).transpose()?;
+        let filter = UserFilter { business, role, status, search, sort, descends };
         let (people, position) = api.people(min_position.0).await?;
-        let users = people.users(token.viewer(), only, request).await?;
+        let users = people.users(token.viewer(), &filter, request).await?;
         let users = users.ok_or_else(|| ApiError::not_found("Business"))?;
         let body = Users {
             success: true,
@@ -240,6 +328,46 @@ impl UsersApi {
         Ok(Found::at(position, OneUser { success: true, user: user.into() }))
     }
 
+    /// Change a user
+    ///
+    /// Name, picture and role: whatever is said, and nothing else. Nobody gives a role that they couldn't create a user with, and
+    /// the last super admin stays one. What somebody may do changes at once.
+    #[oai(path = "/:id", method = "patch", operation_id = "changeUser")]
+    async fn change(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: AdminToken,
+        id: Path<String>,
+        body: JsonBody<ChangeUser>,
+    ) -> Result<Found<OneUser>, ApiError> {
+        let body = body.0;
+        let changes = UserChanges {
+            name: body.name.as_deref().map(PersonName::parse).transpose()?,
+            avatar: avatar(&body.avatar)?,
+            role: body.role.as_deref().map(parse_role).transpose()?,
+        };
+        // Who is a super admin is looked up in a read model.
+        api.people(None).await?;
+        let done = api.commands.change_user(&token.request(&api), user_id(&id.0)?, changes).await?;
+        Ok(Found::at(done.position, OneUser::of(&done.value)?))
+    }
+
+    /// Reset a user's password
+    ///
+    /// For somebody who has forgotten theirs. Ends all of their sessions.
+    #[oai(path = "/:id/password", method = "post", operation_id = "resetPassword")]
+    async fn reset_password(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: AdminToken,
+        id: Path<String>,
+        body: JsonBody<NewPassword>,
+    ) -> Result<Found<Success>, ApiError> {
+        let password = Password::parse(&body.0.password)?;
+        let done = api.commands.reset_password(&token.request(&api), user_id(&id.0)?, password).await?;
+        Ok(Found::at(done.position, Success::yes()))
+    }
+
     /// Suspend a user
     ///
     /// Shuts the person out, everywhere and at once. Repeating it changes nothing.
@@ -250,6 +378,8 @@ impl UsersApi {
         token: AdminToken,
         id: Path<String>,
     ) -> Result<Found<OneUser>, ApiError> {
+        // Who is a super admin is looked up in a read model.
+        api.people(None).await?;
         let done = api.commands.suspend_user(&token.request(&api), user_id(&id.0)?).await?;
         Ok(Found::at(done.position, OneUser::of(&done.value)?))
     }

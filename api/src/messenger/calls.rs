@@ -10,9 +10,9 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 use projections::calls::{CallFilter, CallRow, Direction};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{cursor, page_limit};
+use super::{cursor, page, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::{Created, Found};
@@ -85,8 +85,9 @@ impl Example for StartCall {
 }
 
 /// A call
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct Call {
     id: String,
     caller_id: String,
@@ -141,8 +142,9 @@ impl Example for Call {
 }
 
 /// One call
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct OneCall {
     /// Always true
     success: bool,
@@ -156,8 +158,9 @@ impl Example for OneCall {
 }
 
 /// Some calls, the latest first
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct Calls {
     /// Always true
     success: bool,
@@ -337,11 +340,8 @@ impl CallsApi {
             before: self::cursor(cursor.0.as_deref())?,
         };
         let (calls, position) = api.calls(min_position.0).await?;
-        // One more, to know whether there is another page.
-        let mut rows = calls.history(token.caller().user_id, &filter, limit + 1).await?;
-        let has_more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next_cursor = rows.last().filter(|_| has_more).map(|row| row.position.to_string());
+        let rows = calls.history(token.caller().user_id, &filter, limit + 1).await?;
+        let (rows, next_cursor) = page(rows, limit, |row| row.position);
         let calls = rows.into_iter().map(Call::from).collect();
         Ok(Found::at(position, Calls { success: true, calls, next_cursor }))
     }

@@ -8,6 +8,7 @@ use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::{Any, Example};
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Api;
@@ -26,21 +27,24 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
 /// Something that happened to you
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct Event {
     /// Where it stands in the log
     position: u64,
     /// What it is, as the live streams name it
     #[oai(rename = "type")]
+    #[serde(rename = "type")]
     event_type: String,
     /// What the live streams send with it
     data: Any<Value>,
 }
 
 /// What has happened to you
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct Events {
     /// Always true
     success: bool,
@@ -63,8 +67,9 @@ impl Example for Events {
 }
 
 /// What a browser opens a stream with
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct Ticket {
     /// Always true
     success: bool,

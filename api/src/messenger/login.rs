@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use commands::{Done, LoggedIn};
+use commands::{Credentials, Done, LoggedIn};
 use domain::session::Audience;
 use domain::{BusinessId, EmailAddress};
 use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::MessengerToken;
+use crate::auth::{ChangePassword, Device, FirstMessengerToken};
 use crate::bodies::{Found, Refresh, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
@@ -42,8 +42,9 @@ impl Example for MessengerLogin {
 }
 
 /// Who has logged in
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct MessengerLoggedIn {
     /// Always true
     success: bool,
@@ -53,12 +54,15 @@ struct MessengerLoggedIn {
     refresh_token: String,
     /// When the access token runs out
     expires_at: String,
+    /// Whether the password has to be changed before anything else: somebody else has set it
+    must_change_password: bool,
     user: MessengerIdentity,
 }
 
 /// The account that has logged in
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct MessengerIdentity {
     id: String,
     email: String,
@@ -73,6 +77,7 @@ impl Example for MessengerLoggedIn {
             token: "…".into(),
             refresh_token: "…".into(),
             expires_at: "2025-11-22T11:30:00.000Z".into(),
+            must_change_password: false,
             user: MessengerIdentity {
                 id: "user_id".into(),
                 email: "user@business.com".into(),
@@ -92,13 +97,15 @@ impl MessengerLoginApi {
     async fn log_in(
         &self,
         api: Data<&Arc<Api>>,
+        device: Device,
         body: JsonBody<MessengerLogin>,
     ) -> Result<Found<MessengerLoggedIn>, ApiError> {
         let email = EmailAddress::parse(&body.0.email)?;
         // An id that can't be one is an id that doesn't exist, and takes as long.
         let business = body.0.business_id.parse().unwrap_or(BusinessId(Uuid::nil()));
         api.limits.count_login(Some(business), &email)?;
-        let done = api.commands.log_in(business, &email, body.0.password, api.ids.next()).await?;
+        let credentials = Credentials { email, password: body.0.password, user_agent: device.0 };
+        let done = api.commands.log_in(business, credentials, api.ids.next()).await?;
         Ok(MessengerLoggedIn::answer(&api, done))
     }
 
@@ -119,9 +126,22 @@ impl MessengerLoginApi {
     ///
     /// Ends the session of the token: neither token works any more, and its live streams are closed.
     #[oai(path = "/logout", method = "post", operation_id = "messengerLogout")]
-    async fn log_out(&self, api: Data<&Arc<Api>>, token: MessengerToken) -> Result<Found<Success>, ApiError> {
+    async fn log_out(&self, api: Data<&Arc<Api>>, token: FirstMessengerToken) -> Result<Found<Success>, ApiError> {
         let done = api.commands.log_out(&token.request(&api)).await?;
         Ok(Found::at(done.position, Success::yes()))
+    }
+
+    /// Change one's password
+    ///
+    /// Ends one's other sessions, at both APIs.
+    #[oai(path = "/password", method = "post", operation_id = "changePassword")]
+    async fn change_password(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: FirstMessengerToken,
+        body: JsonBody<ChangePassword>,
+    ) -> Result<Found<Success>, ApiError> {
+        body.0.change(&api, &token.request(&api)).await
     }
 }
 
@@ -141,6 +161,7 @@ impl MessengerLoggedIn {
             token: access.token,
             refresh_token: logged_in.refresh_token,
             expires_at: access.expires_at.to_string(),
+            must_change_password: logged_in.must_change_password,
             user,
         };
         Found::at(done.position, body)

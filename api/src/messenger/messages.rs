@@ -1,22 +1,25 @@
 //! Sending and reading messages.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use commands::{NewMessage, SentMessage};
+use commands::{EditedMessage, NewMessage, SentMessage};
 use domain::message::MessageKind;
-use domain::{Invalid, MessageId, MessageText, RetryKey, Timestamp};
+use domain::{FileId, Invalid, MessageId, MessageText, Reason, RetryKey, Timestamp, UserId};
 use poem::web::Data;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
-use projections::messaging::MessageRow;
+use projections::messaging::{MessageRow, MessagingQueries};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::Api;
 use crate::auth::MessengerToken;
-use crate::bodies::{Created, Found};
+use crate::bodies::{Created, Found, Success};
 use crate::error::ApiError;
+use crate::files::FileInfo;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
 
@@ -76,8 +79,10 @@ pub(crate) struct SendMessage {
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     kind: Option<MessageType>,
-    /// Ids of uploaded files
+    /// Ids of files that one has uploaded; 10 at most
     attachments: Option<Vec<String>>,
+    /// The message of this conversation that it replies to
+    reply_to: Option<String>,
     /// Names the message, so that sending it again by mistake changes nothing: an exact retry gets the same answer. 1 to 128
     /// characters. The header `Idempotency-Key` does the same.
     client_message_id: Option<String>,
@@ -90,21 +95,26 @@ impl Example for SendMessage {
             content: Some("Hello! How are you?".into()),
             kind: Some(MessageType::Text),
             attachments: Some(vec![]),
+            reply_to: None,
             client_message_id: None,
         }
     }
 }
 
 /// A message
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the contract names them")]
 pub(crate) struct Message {
     id: String,
     sender_id: String,
     recipient_id: String,
+    /// What it says; empty once it is deleted
     content: String,
     /// What it is: `text`, `image`, `video`, `audio` or `file`
     #[oai(rename = "type")]
+    #[serde(rename = "type")]
     kind: String,
     /// When it was sent
     timestamp: String,
@@ -116,6 +126,18 @@ pub(crate) struct Message {
     conversation_id: String,
     /// Ids of files
     attachments: Vec<String>,
+    /// The files themselves
+    files: Vec<FileInfo>,
+    /// The message that it replies to
+    reply_to: Option<String>,
+    /// Whether it says something else than when it was sent
+    edited: bool,
+    /// Since when it does
+    edited_at: Option<String>,
+    /// Whether it was taken back: then nothing is left of it but its place
+    deleted: bool,
+    /// Since when it is
+    deleted_at: Option<String>,
     /// Its place in the order of the conversation
     position: u64,
 }
@@ -133,14 +155,21 @@ impl Example for Message {
             delivered: false,
             conversation_id: "conversation_id".into(),
             attachments: vec![],
+            files: vec![],
+            reply_to: None,
+            edited: false,
+            edited_at: None,
+            deleted: false,
+            deleted_at: None,
             position: 42,
         }
     }
 }
 
 /// One message
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct OneMessage {
     /// Always true
     success: bool,
@@ -167,6 +196,12 @@ impl From<SentMessage> for Message {
             delivered: false,
             conversation_id: message.conversation_id.to_string(),
             attachments: message.attachments.iter().map(ToString::to_string).collect(),
+            files: sent.files.iter().map(FileInfo::from).collect(),
+            reply_to: message.reply_to.map(|id| id.to_string()),
+            edited: false,
+            edited_at: None,
+            deleted: false,
+            deleted_at: None,
             position: sent.position,
         }
     }
@@ -185,8 +220,56 @@ impl From<MessageRow> for Message {
             delivered: row.delivered,
             conversation_id: row.conversation_id.to_string(),
             attachments: row.attachments.iter().map(ToString::to_string).collect(),
+            files: vec![],
+            reply_to: row.reply_to.map(|id| id.to_string()),
+            edited: row.edited_at.is_some() && row.deleted_at.is_none(),
+            edited_at: row.edited_at.filter(|_| row.deleted_at.is_none()).map(|at| Timestamp::from(at).to_string()),
+            deleted: row.deleted_at.is_some(),
+            deleted_at: row.deleted_at.map(|at| Timestamp::from(at).to_string()),
             position: row.position.cast_unsigned(),
         }
+    }
+}
+
+impl Message {
+    /// A message, and the position that it is true from.
+    async fn read(
+        api: &Api,
+        id: MessageId,
+        viewer: UserId,
+        min_position: Option<u64>,
+    ) -> Result<(Self, u64), ApiError> {
+        let (messaging, position) = api.messaging(min_position).await?;
+        let rows = messaging.message(id, viewer).await?.into_iter().collect();
+        let message = Self::with_files(messaging, rows).await?.pop().ok_or_else(|| ApiError::not_found("Message"))?;
+        Ok((message, position))
+    }
+
+    /// Messages with their files, which are looked up for all of them at once.
+    pub(crate) async fn with_files(messaging: &MessagingQueries, rows: Vec<MessageRow>) -> Result<Vec<Self>, ApiError> {
+        let ids: Vec<Uuid> = rows.iter().flat_map(|row| &row.attachments).copied().collect();
+        let files: HashMap<Uuid, FileInfo> =
+            messaging.files(&ids).await?.into_iter().map(|row| (row.id, row.into())).collect();
+        let message = |row: MessageRow| {
+            let files = row.attachments.iter().filter_map(|id| files.get(id).cloned()).collect();
+            Self { files, ..row.into() }
+        };
+        Ok(rows.into_iter().map(message).collect())
+    }
+}
+
+/// What a message shall say
+#[derive(Object, Deserialize, JsonSchema)]
+#[oai(rename_all = "camelCase", deny_unknown_fields, example)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct EditMessage {
+    /// Up to 10,000 characters; may only be empty when there are attachments
+    content: String,
+}
+
+impl Example for EditMessage {
+    fn example() -> Self {
+        Self { content: "Hello! How have you been?".into() }
     }
 }
 
@@ -194,17 +277,24 @@ impl SendMessage {
     /// The message that is meant, with what the header `Idempotency-Key` says.
     pub(crate) fn into_command(self, idempotency_key: Option<&str>) -> Result<NewMessage, ApiError> {
         let attachments = self.attachments.unwrap_or_default();
+        let attachments = attachments.iter().map(|id| id.parse().map_err(|_| ApiError::not_found("File")));
+        let mut attachments = attachments.collect::<Result<Vec<FileId>, ApiError>>()?;
+        // However it is spelt, a file goes with a message once.
+        let mut seen = HashSet::new();
+        attachments.retain(|id| seen.insert(*id));
         Ok(NewMessage {
             content: MessageText::parse(self.content.as_deref().unwrap_or_default())?,
             kind: self.kind.map(MessageKind::from).unwrap_or_default(),
-            attachments: attachments
-                .iter()
-                .map(|id| id.parse().map_err(|_| ApiError::invalid("attachments", "there is no such file")))
-                .collect::<Result<_, _>>()?,
+            attachments,
+            reply_to: self.reply_to.map(|id| id.parse().map_err(|_| ApiError::not_found("Message"))).transpose()?,
             retry_key: retry_key(self.client_message_id.as_deref(), idempotency_key)?,
             recipient_id: self.recipient_id.parse().map_err(|_| ApiError::not_found("Recipient"))?,
         })
     }
+}
+
+pub(crate) fn message_id(text: &str) -> Result<MessageId, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found("Message"))
 }
 
 /// The name that the client has given a message, in one of two places.
@@ -253,11 +343,55 @@ impl MessagesApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<OneMessage>, ApiError> {
-        let not_found = || ApiError::not_found("Message");
-        let id: MessageId = id.0.parse().map_err(|_| not_found())?;
-        let (messages, position) = api.messaging(min_position.0).await?;
-        let viewer = token.request(&api).caller.user_id;
-        let message = messages.message(id, viewer).await?.ok_or_else(not_found)?;
-        Ok(Found::at(position, OneMessage { success: true, message: message.into() }))
+        let (message, position) =
+            Message::read(&api, message_id(&id.0)?, token.caller().user_id, min_position.0).await?;
+        Ok(Found::at(position, OneMessage { success: true, message }))
+    }
+
+    /// Edit a message
+    ///
+    /// One's own, for a day after it was sent unless the operator has said something else. What it said before stays in the
+    /// history alone. Both parties get `message:edited`.
+    #[oai(path = "/:id", method = "patch", operation_id = "editMessage")]
+    async fn edit(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: MessengerToken,
+        id: Path<String>,
+        body: JsonBody<EditMessage>,
+    ) -> Result<Found<OneMessage>, ApiError> {
+        let id = message_id(&id.0)?;
+        let content = MessageText::parse(&body.0.content)?;
+        let done = api.commands.edit_message(&token.request(&api), id, content).await?;
+        let EditedMessage { sent, edited } = done.value;
+        let mut message = Message::from(sent);
+        // It is done, and answered whatever the read model knows by now.
+        if let Ok((row, _)) = Message::read(&api, id, token.caller().user_id, None).await {
+            (message.read, message.delivered) = (row.read, row.delivered);
+        }
+        if let Some(edited) = edited {
+            message.content = edited.content.known().cloned().unwrap_or_default();
+            message.edited = true;
+            message.edited_at = Some(edited.edited_at.to_string());
+        }
+        Ok(Found::at(done.position, OneMessage { success: true, message }))
+    }
+
+    /// Delete a message
+    ///
+    /// One's own; administrators delete those of others too, and say why. Its place stays, and nothing of what it said. Both
+    /// parties get `message:deleted`. Repeating it changes nothing.
+    #[oai(path = "/:id", method = "delete", operation_id = "deleteMessage")]
+    async fn delete(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: MessengerToken,
+        id: Path<String>,
+        /// Why an administrator deletes it: 1 to 500 characters
+        reason: Query<Option<String>>,
+    ) -> Result<Found<Success>, ApiError> {
+        let reason = reason.0.as_deref().map(Reason::parse).transpose()?;
+        let done = api.commands.delete_message(&token.request(&api), message_id(&id.0)?, reason).await?;
+        Ok(Found::at(done.position, Success::yes()))
     }
 }

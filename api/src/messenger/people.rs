@@ -8,8 +8,9 @@ use poem_openapi::param::{Header, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use projections::people::ColleagueRow;
+use serde::Serialize;
 
-use super::{cursor, page_limit};
+use super::{cursor, page, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::Found;
@@ -19,22 +20,36 @@ use crate::openapi::Tag;
 pub(crate) struct PeopleApi;
 
 /// Somebody of one's business
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
-struct Colleague {
-    id: String,
-    name: String,
+#[serde(rename_all = "camelCase")]
+pub(super) struct Colleague {
+    pub(super) id: String,
+    pub(super) name: String,
     /// Where their picture is
-    avatar: Option<String>,
+    pub(super) avatar: Option<String>,
     /// Whether one of their devices is connected
-    online: bool,
+    pub(super) online: bool,
     /// When they were online last; null while they are, or if they never were
-    last_seen_at: Option<String>,
+    pub(super) last_seen_at: Option<String>,
+}
+
+impl Example for Colleague {
+    fn example() -> Self {
+        Self {
+            id: "user_id".into(),
+            name: "John Doe".into(),
+            avatar: Some("https://example.com/john.png".into()),
+            online: false,
+            last_seen_at: Some("2025-11-22T10:30:00.000Z".into()),
+        }
+    }
 }
 
 /// Some people of one's business
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct Colleagues {
     /// Always true
     success: bool,
@@ -45,20 +60,14 @@ struct Colleagues {
 
 impl Example for Colleagues {
     fn example() -> Self {
-        let john = Colleague {
-            id: "user_id".into(),
-            name: "John Doe".into(),
-            avatar: Some("https://example.com/john.png".into()),
-            online: false,
-            last_seen_at: Some("2025-11-22T10:30:00.000Z".into()),
-        };
-        Self { success: true, users: vec![john], next_cursor: None }
+        Self { success: true, users: vec![Example::example()], next_cursor: None }
     }
 }
 
 /// How the clients of a call find a way to each other
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
 struct IceServers {
     /// Always true
     success: bool,
@@ -69,8 +78,9 @@ struct IceServers {
 }
 
 /// A STUN or TURN server
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 struct IceServer {
     urls: Vec<String>,
     #[oai(skip_serializing_if_is_none)]
@@ -112,11 +122,8 @@ impl PeopleApi {
         let limit = page_limit(limit.0)?;
         let after = self::cursor(cursor.0.as_deref())?.unwrap_or(0);
         let (people, position) = api.people(min_position.0).await?;
-        // One more, to know whether there is another page.
-        let mut rows = people.colleagues(token.caller().business_id, after, limit + 1).await?;
-        let has_more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next_cursor = rows.last().filter(|_| has_more).map(|row| row.position.to_string());
+        let rows = people.colleagues(token.caller().business_id, after, limit + 1).await?;
+        let (rows, next_cursor) = page(rows, limit, |row| row.position);
         let colleague = |row: ColleagueRow| {
             let online = api.presence.is_online(domain::UserId(row.id));
             Colleague {

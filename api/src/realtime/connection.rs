@@ -203,9 +203,8 @@ impl Connection {
         let mut progress = self.progress();
         if matches!(progress.phase, Phase::Live) {
             progress.cursor = position.max(progress.cursor);
-            let place = super::payloads::FeedPosition { position: progress.cursor };
             // Without room for it, it isn't needed: the client has enough to hear.
-            let _ = self.outlet.try_send(&Outgoing::passing("feed:heartbeat", place));
+            let _ = self.outlet.try_send(&Outgoing::place("feed:heartbeat", progress.cursor));
         }
     }
 
@@ -224,8 +223,7 @@ impl Connection {
         for event in kept {
             self.put(&mut progress, &event).map_err(|Full| progress.cursor)?;
         }
-        let caught_up = super::payloads::FeedPosition { position: progress.cursor };
-        let caught_up = Outgoing::passing("feed:caught-up", caught_up);
+        let caught_up = Outgoing::place("feed:caught-up", progress.cursor);
         self.outlet.try_send(&caught_up).map_err(|Full| progress.cursor)?;
         progress.phase = Phase::Live;
         Ok(())
@@ -459,7 +457,7 @@ mod tests {
         connection.beat(9);
         let mut places = vec![];
         while let Ok(Frame::Event(event)) = outlet.try_recv() {
-            places.push(event.data()["position"].as_u64().unwrap());
+            places.push(event.value()["position"].as_u64().unwrap());
         }
         assert_eq!(places, [7, 7, 9]);
         assert_eq!(connection.advance(8), 9, "a replay doesn't take it back");

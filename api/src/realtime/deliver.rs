@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::business::{Business, BusinessEvent};
 use domain::session::{Session, SessionEvent};
-use domain::user::{User, UserEvent};
+use domain::user::{User, UserEvent, UserPasswordChanged};
 use domain::{BusinessId, Decider, SessionId, UserId};
 use event_store::{Delivery, Position, RecordedEvent, codec};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -113,10 +113,25 @@ fn shut_out(shared: &Shared, event: &RecordedEvent) -> Result<(), codec::DecodeE
             }
         }
         User::CATEGORY => {
-            if let Some(UserEvent::Suspended(_)) = read(event)?
-                && let Ok(user) = id.parse::<UserId>()
-            {
-                shared.connections.shut_out(Closing::Suspended, |connection| connection.person == user);
+            let (Some(fact), Ok(user)) = (read(event)?, id.parse::<UserId>()) else { return Ok(()) };
+            match fact {
+                UserEvent::Suspended(_) => {
+                    shared.connections.shut_out(Closing::Suspended, |connection| connection.person == user);
+                }
+                UserEvent::PasswordChanged(UserPasswordChanged { kept_session, .. }) => {
+                    shared.connections.shut_out(Closing::LoggedOut, |connection| {
+                        connection.person == user && Some(connection.session_id) != kept_session
+                    });
+                }
+                UserEvent::SessionsEnded(_) => {
+                    shared.connections.shut_out(Closing::LoggedOut, |connection| connection.person == user);
+                }
+                UserEvent::Created(_)
+                | UserEvent::Abandoned(_)
+                | UserEvent::Reactivated(_)
+                | UserEvent::Renamed(_)
+                | UserEvent::AvatarChanged(_)
+                | UserEvent::RoleChanged(_) => {}
             }
         }
         Business::CATEGORY => {

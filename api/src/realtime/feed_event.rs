@@ -3,22 +3,34 @@
 
 use domain::call::{Call, CallEvent, CallParties};
 use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
-use domain::message::{Message, MessageEvent, MessageSent};
+use domain::message::{Message, MessageDeleted, MessageEdited, MessageEvent, MessageSent};
 use domain::reading::{MessagesRead, Reading, ReadingEvent};
 use domain::user::Account;
-use domain::{Decider, DomainEvent, UserId};
+use domain::{Decider, DomainEvent, MessageId, UserId};
 use event_store::{Position, RecordedEvent, codec};
 
 use super::outgoing::Outgoing;
-use super::payloads::{CallIncoming, CallProgress, MessageDelivered, MessagePayload, MessageRead, MessageReceived};
+use super::payloads::{
+    CallIncoming, CallProgress, MessageDeletedPayload, MessageDelivered, MessageEditedPayload, MessagePayload,
+    MessageRead, MessageReceived,
+};
 use commands::{Commands, Error};
 
 /// A fact that people are told of. Which people, the projection `feed` has to know too.
 pub(super) enum FeedEvent {
-    Message(Box<MessageSent>),
+    Message(Box<MessageNow>),
+    Edited(Box<MessageEdited>),
+    Deleted(Box<MessageDeleted>),
     Read(MessagesRead),
     Delivered(MessagesDelivered),
     Call(Box<CallEvent>),
+}
+
+/// A message that was sent, as it is when people are told of it.
+pub(super) struct MessageNow {
+    pub(super) sent: MessageSent,
+    pub(super) is_edited: bool,
+    pub(super) is_deleted: bool,
 }
 
 /// Whether somebody is told while it happens, or after having been away.
@@ -32,7 +44,13 @@ impl FeedEvent {
     /// What people are told of an event; none when they are told nothing.
     pub(super) fn of(event: &RecordedEvent) -> Result<Option<Self>, codec::DecodeError> {
         Ok(match event.stream.category() {
-            Message::CATEGORY => read(event)?.map(|MessageEvent::Sent(sent)| Self::Message(Box::new(sent))),
+            Message::CATEGORY => read(event)?.map(|event: MessageEvent| match event {
+                MessageEvent::Sent(sent) => {
+                    Self::Message(Box::new(MessageNow { sent, is_edited: false, is_deleted: false }))
+                }
+                MessageEvent::Edited(edited) => Self::Edited(Box::new(edited)),
+                MessageEvent::Deleted(deleted) => Self::Deleted(Box::new(deleted)),
+            }),
             Reading::CATEGORY => read(event)?.map(|ReadingEvent::Read(read)| Self::Read(read)),
             DeliveryCursors::CATEGORY => read(event)?.map(|DeliveryEvent::Delivered(event)| Self::Delivered(event)),
             Call::CATEGORY => read(event)?.map(|event: CallEvent| Self::Call(Box::new(event))),
@@ -40,11 +58,22 @@ impl FeedEvent {
         })
     }
 
+    /// The message that it is about, if it says what that says.
+    pub(super) fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::Message(message) => Some(message.sent.message_id),
+            Self::Edited(edited) => Some(edited.message_id),
+            Self::Deleted(_) | Self::Read(_) | Self::Delivered(_) | Self::Call(_) => None,
+        }
+    }
+
     /// Whom it concerns.
     pub(super) fn people(&self) -> Vec<UserId> {
         match self {
             // The recipient first: they have been waiting.
-            Self::Message(sent) => vec![sent.recipient_id, sent.sender_id],
+            Self::Message(message) => vec![message.sent.recipient_id, message.sent.sender_id],
+            Self::Edited(edited) => vec![edited.recipient_id, edited.sender_id],
+            Self::Deleted(deleted) => vec![deleted.recipient_id, deleted.sender_id],
             Self::Read(read) => vec![read.sender_id],
             Self::Delivered(delivered) => {
                 let mut senders: Vec<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
@@ -68,20 +97,30 @@ impl FeedEvent {
         commands: &Commands,
     ) -> Result<Option<Outgoing>, Error> {
         Ok(match self {
-            Self::Message(sent) if sent.recipient_id == person => {
+            Self::Message(message) if message.sent.recipient_id == person => {
+                let sent = &message.sent;
                 // As it is now, not as it was: names change.
                 let sender = account(commands, sent.sender_id).await?;
-                let message = Delivered {
+                let delivered = Delivered {
                     conversation_id: sent.conversation_id,
                     sender_id: sent.sender_id,
                     message_id: sent.message_id,
                     message_position: position,
                 };
-                let received = MessageReceived::of(sent, sender.as_ref(), position);
-                Some(Outgoing::message("message:received", message, received))
+                let files = commands.uploaded(&sent.attachments).await?;
+                let received = MessageReceived::of(message, &files, sender.as_ref(), position);
+                Some(Outgoing::message("message:received", delivered, received))
             }
-            Self::Message(sent) => {
-                Some(Outgoing::durable("message:sent", position, MessagePayload::of(sent, position)))
+            Self::Message(message) => {
+                let files = commands.uploaded(&message.sent.attachments).await?;
+                let payload = MessagePayload::of(message, &files, position);
+                Some(Outgoing::durable("message:sent", position, payload))
+            }
+            Self::Edited(edited) => {
+                Some(Outgoing::durable("message:edited", position, MessageEditedPayload::of(edited, position)))
+            }
+            Self::Deleted(deleted) => {
+                Some(Outgoing::durable("message:deleted", position, MessageDeletedPayload::of(deleted, position)))
             }
             Self::Read(read) => Some(Outgoing::durable("message:read", position, MessageRead::of(read, position))),
             Self::Delivered(event) => {

@@ -6,11 +6,12 @@ use commands::{Caller, Claims};
 use domain::Timestamp;
 use domain::session::Audience;
 use event_store::Position;
-use poem::http::{HeaderMap, Uri, header};
+use poem::http::{HeaderMap, Uri};
 use poem::{Endpoint, Request, Response, Result};
 
 use super::upgrade::{accept_upgrade, wants_websocket};
 use super::{Shared, event_stream, websocket};
+use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
 
 /// Who opens a stream, and from where on.
@@ -34,7 +35,12 @@ impl Opening {
                 return Err(ApiError::invalid("query", "there are since and ticket only"));
             }
         }
-        let (caller, open_until) = authenticate(shared, request.headers(), uri).await?;
+        let authenticated = authenticate(shared, request.headers(), uri).await;
+        if let Err(ApiError::Unauthorized(_)) = &authenticated {
+            // Whoever tries tokens is nobody in particular.
+            shared.api.limits.count_address(shared.api.trusted_proxies.client_of(request))?;
+        }
+        let (caller, open_until) = authenticated?;
         shared.api.limits.count_request(caller.session_id)?;
         // Whoever reconnects by itself repeats the address, and says in the header how far it has come since.
         let since = match request.headers().get("last-event-id") {
@@ -54,12 +60,7 @@ async fn authenticate(shared: &Shared, headers: &HeaderMap, uri: &Uri) -> Result
         let claims = Claims { user_id: holder.user_id, session_id: holder.session_id, audience: Audience::Messenger };
         return Ok((shared.api.commands.authenticate(claims).await?, holder.open_until));
     }
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = bearer.and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(refused().into());
-    }
-    shared.api.authenticate(token.trim(), Audience::Messenger).await
+    shared.api.authenticate(bearer(headers).ok_or_else(refused)?, Audience::Messenger).await
 }
 
 fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {

@@ -6,6 +6,9 @@ use domain::delivery::Delivered;
 use event_store::Position;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::payloads::FeedPosition;
 
 /// An event as clients get it.
 #[derive(Clone, Debug)]
@@ -14,53 +17,77 @@ pub(super) struct Outgoing(Arc<Content>);
 #[derive(Debug)]
 struct Content {
     event: &'static str,
-    /// Where it stands in the log, unless it is only of the moment.
-    position: Option<Position>,
-    data: Value,
-    /// The message that whoever gets this has been handed.
-    hands_over: Option<Delivered>,
+    kind: Kind,
+    /// Written once, however many connections it goes to.
+    data: Box<RawValue>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// It is only of the moment.
+    Passing,
+    /// It tells the client up to where it has got everything.
+    Place(Position),
+    /// It stands in the log.
+    Durable(Position),
+    /// It is a message for whoever gets it, who has been handed it then.
+    Message(Delivered),
 }
 
 impl Outgoing {
     /// Something of the moment.
     pub(super) fn passing(event: &'static str, data: impl Serialize) -> Self {
-        Self::new(event, None, data, None)
+        Self::new(event, Kind::Passing, data)
+    }
+
+    /// A place in the feed, for the client to come back to.
+    pub(super) fn place(event: &'static str, position: Position) -> Self {
+        Self::new(event, Kind::Place(position), FeedPosition { position })
     }
 
     /// Something that stands in the log.
     pub(super) fn durable(event: &'static str, position: Position, data: impl Serialize) -> Self {
-        Self::new(event, Some(position), data, None)
+        Self::new(event, Kind::Durable(position), data)
     }
 
     /// A message for its recipient.
     pub(super) fn message(event: &'static str, message: Delivered, data: impl Serialize) -> Self {
-        Self::new(event, Some(message.message_position), data, Some(message))
+        Self::new(event, Kind::Message(message), data)
     }
 
-    fn new(
-        event: &'static str,
-        position: Option<Position>,
-        data: impl Serialize,
-        hands_over: Option<Delivered>,
-    ) -> Self {
-        let data = serde_json::to_value(data).unwrap_or_default();
-        Self(Arc::new(Content { event, position, data, hands_over }))
+    fn new(event: &'static str, kind: Kind, data: impl Serialize) -> Self {
+        let data = to_raw_value(&data).expect("what clients are told is made of structs, strings and numbers");
+        Self(Arc::new(Content { event, kind, data }))
     }
 
     pub(super) fn event(&self) -> &'static str {
         self.0.event
     }
 
+    /// Where it stands in the log, if it does.
     pub(super) fn position(&self) -> Option<Position> {
-        self.0.position
+        match &self.0.kind {
+            Kind::Durable(position) => Some(*position),
+            Kind::Message(message) => Some(message.message_position),
+            Kind::Passing | Kind::Place(_) => None,
+        }
     }
 
-    pub(super) fn data(&self) -> &Value {
+    pub(super) fn data(&self) -> &RawValue {
         &self.0.data
     }
 
+    /// What goes with it, taken apart again: for those who poll.
+    pub(super) fn value(&self) -> Value {
+        serde_json::from_str(self.0.data.get()).unwrap_or_default()
+    }
+
+    /// The message that whoever gets this has been handed.
     pub(super) fn hands_over(&self) -> Option<&Delivered> {
-        self.0.hands_over.as_ref()
+        match &self.0.kind {
+            Kind::Message(message) => Some(message),
+            Kind::Passing | Kind::Place(_) | Kind::Durable(_) => None,
+        }
     }
 
     /// As a frame of the plain WebSocket: `{position, type, data}`, without a position when it has none.
@@ -70,22 +97,23 @@ impl Outgoing {
             #[serde(skip_serializing_if = "Option::is_none")]
             position: Option<Position>,
             r#type: &'static str,
-            data: &'a Value,
+            data: &'a RawValue,
         }
-        let frame = Frame { position: self.0.position, r#type: self.0.event, data: &self.0.data };
+        let frame = Frame { position: self.position(), r#type: self.0.event, data: &self.0.data };
         serde_json::to_string(&frame).unwrap_or_default()
     }
 
     /// As an event of an event stream. A place in the feed has an id as well, so that `Last-Event-ID` moves on with it.
     pub(super) fn server_sent(&self) -> String {
-        use std::fmt::Write;
-        let mut text = String::new();
-        let place = || self.0.event.starts_with("feed:").then(|| self.0.data["position"].as_u64()).flatten();
-        if let Some(position) = self.0.position.or_else(place) {
-            let _ = writeln!(text, "id: {position}");
-        }
-        let _ = write!(text, "event: {}\ndata: {}\n\n", self.0.event, self.0.data);
-        text
+        let (event, data) = (self.0.event, self.0.data.get());
+        let id = match self.0.kind {
+            Kind::Place(position) => Some(position),
+            _ => self.position(),
+        };
+        id.map_or_else(
+            || format!("event: {event}\ndata: {data}\n\n"),
+            |id| format!("id: {id}\nevent: {event}\ndata: {data}\n\n"),
+        )
     }
 }
 
@@ -103,7 +131,7 @@ mod tests {
         let passing = Outgoing::passing("user:online", "id");
         assert_eq!(passing.frame(), r#"{"type":"user:online","data":"id"}"#);
         assert_eq!(passing.server_sent(), "event: user:online\ndata: \"id\"\n\n");
-        let place = Outgoing::passing("feed:heartbeat", json!({"position": 9}));
+        let place = Outgoing::place("feed:heartbeat", 9);
         assert_eq!(place.server_sent(), "id: 9\nevent: feed:heartbeat\ndata: {\"position\":9}\n\n");
     }
 }

@@ -3,13 +3,17 @@
 use domain::UserId;
 use domain::call::{CallEvent, CallFoundBusy, CallParties, CallStarted};
 use domain::delivery::{Delivered, MessagesDelivered};
-use domain::message::MessageSent;
+use domain::file::FileUploaded;
+use domain::message::{MessageDeleted, MessageEdited};
 use domain::reading::MessagesRead;
 use domain::user::Account;
 use event_store::Position;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::feed_event::MessageNow;
+use crate::files::FileInfo;
 
 /// Somebody wrote to you
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -40,6 +44,43 @@ pub(crate) struct MessagePayload<'a> {
     read: bool,
     /// Ids of files
     attachments: Vec<String>,
+    /// The files themselves
+    files: Vec<FileInfo>,
+    /// The message that it replies to
+    reply_to: Option<String>,
+    /// Whether it was edited since; then `content` is what it says now
+    edited: bool,
+    /// Whether it was deleted since; then nothing is left of what it said
+    deleted: bool,
+    conversation_id: String,
+    position: Position,
+}
+
+/// A message says something else now
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageEditedPayload<'a> {
+    message_id: String,
+    sender_id: String,
+    content: &'a str,
+    /// Always true
+    edited: bool,
+    edited_at: String,
+    conversation_id: String,
+    position: Position,
+}
+
+/// A message was taken back
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageDeletedPayload<'a> {
+    message_id: String,
+    sender_id: String,
+    /// Who did it: its sender, or an administrator
+    deleted_by: String,
+    /// Why an administrator did it; null when none was given
+    reason: Option<&'a str>,
+    deleted_at: String,
     conversation_id: String,
     position: Position,
 }
@@ -155,7 +196,8 @@ pub(crate) struct FeedPosition {
 }
 
 impl<'a> MessagePayload<'a> {
-    pub(crate) fn of(message: &'a MessageSent, position: Position) -> Self {
+    pub(in crate::realtime) fn of(now: &'a MessageNow, files: &[FileUploaded], position: Position) -> Self {
+        let message = &now.sent;
         Self {
             id: message.message_id.to_string(),
             sender_id: message.sender_id.to_string(),
@@ -165,6 +207,10 @@ impl<'a> MessagePayload<'a> {
             timestamp: message.sent_at.to_string(),
             read: false,
             attachments: message.attachments.iter().map(ToString::to_string).collect(),
+            files: files.iter().map(FileInfo::from).collect(),
+            reply_to: message.reply_to.map(|id| id.to_string()),
+            edited: now.is_edited,
+            deleted: now.is_deleted,
             conversation_id: message.conversation_id.to_string(),
             position,
         }
@@ -172,9 +218,42 @@ impl<'a> MessagePayload<'a> {
 }
 
 impl<'a> MessageReceived<'a> {
-    pub(crate) fn of(message: &'a MessageSent, sender: Option<&'a Account>, position: Position) -> Self {
+    pub(in crate::realtime) fn of(
+        now: &'a MessageNow,
+        files: &[FileUploaded],
+        sender: Option<&'a Account>,
+        position: Position,
+    ) -> Self {
         let (sender_name, sender_avatar) = name_and_avatar(sender);
-        Self { sender_name, sender_avatar, message: MessagePayload::of(message, position) }
+        Self { sender_name, sender_avatar, message: MessagePayload::of(now, files, position) }
+    }
+}
+
+impl<'a> MessageEditedPayload<'a> {
+    pub(crate) fn of(edited: &'a MessageEdited, position: Position) -> Self {
+        Self {
+            message_id: edited.message_id.to_string(),
+            sender_id: edited.sender_id.to_string(),
+            content: edited.content.known().map_or("", String::as_str),
+            edited: true,
+            edited_at: edited.edited_at.to_string(),
+            conversation_id: edited.conversation_id.to_string(),
+            position,
+        }
+    }
+}
+
+impl<'a> MessageDeletedPayload<'a> {
+    pub(crate) fn of(deleted: &'a MessageDeleted, position: Position) -> Self {
+        Self {
+            message_id: deleted.message_id.to_string(),
+            sender_id: deleted.sender_id.to_string(),
+            deleted_by: deleted.deleted_by.to_string(),
+            reason: deleted.reason.as_ref().and_then(|reason| reason.known()).map(String::as_str),
+            deleted_at: deleted.deleted_at.to_string(),
+            conversation_id: deleted.conversation_id.to_string(),
+            position,
+        }
     }
 }
 

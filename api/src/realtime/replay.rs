@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::Error;
-use domain::UserId;
+use domain::{Known, MessageId, UserId};
 use event_store::Position;
-use projections::QueryError;
+use projections::messaging::MessagingQueries;
+use projections::{Checkpoint, NotThereYet, QueryError};
 use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::connection::{Closing, Connection, Replayed};
 use super::feed_event::{FeedEvent, Told};
 use super::outgoing::Outgoing;
-use super::payloads::{FeedPosition, UsersOnline};
+use super::payloads::UsersOnline;
 
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 100;
@@ -48,6 +49,8 @@ pub(crate) enum ReplayError {
     #[error(transparent)]
     Feed(#[from] QueryError),
     #[error(transparent)]
+    Behind(#[from] NotThereYet),
+    #[error(transparent)]
     Store(#[from] event_store::StoreError),
     #[error(transparent)]
     Commands(#[from] Error),
@@ -66,7 +69,7 @@ impl Replays {
         since: Position,
         limit: u32,
     ) -> Result<Missed, ReplayError> {
-        let _reader = self.readers.acquire().await;
+        let reader = self.readers.acquire().await;
         let api = &shared.api;
         let page = api.feed.0.after(person, since, limit).await?;
         // A place that the log has never got to is one of another log.
@@ -75,18 +78,60 @@ impl Replays {
             return Ok(Missed { events: vec![], position: page.head, is_all: true, is_reset: true });
         }
         let recorded = api.store.read_at(&page.positions).await?;
-        let mut events = Vec::with_capacity(recorded.len());
-        for event in &recorded {
-            // What can't be read is parked by the feed, and so isn't in it.
-            if let Ok(Some(fact)) = FeedEvent::of(event) {
-                events.extend(fact.for_person(person, event.position, Told::Later, &api.commands).await?);
-            }
+        // What can't be read is parked by the feed, and so isn't in it.
+        let facts = recorded.iter().filter_map(|event| Some((event.position, FeedEvent::of(event).ok()??)));
+        let mut facts: Vec<(Position, FeedEvent)> = facts.collect();
+        // Whoever waits for something else keeps nobody from reading.
+        drop(reader);
+        as_they_are_now(&api.messaging, page.head, &mut facts).await?;
+        let mut events = Vec::with_capacity(facts.len());
+        for (position, fact) in &facts {
+            events.extend(fact.for_person(person, *position, Told::Later, &api.commands).await?);
         }
         let is_all = recorded.len() == page.positions.len() && page.positions.len() < limit as usize;
         let last = recorded.last().map_or(since, |event| event.position);
         let position = if is_all { page.head.max(since) } else { last };
         Ok(Missed { events, position, is_all, is_reset: false })
     }
+}
+
+/// Makes of messages what has become of them since: what was deleted is never said again.
+async fn as_they_are_now(
+    (messaging, checkpoint): &(MessagingQueries, Checkpoint),
+    head: Position,
+    facts: &mut [(Position, FeedEvent)],
+) -> Result<(), ReplayError> {
+    let ids: Vec<MessageId> = facts.iter().filter_map(|(_, fact)| fact.message_id()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    // What the feed knows of, the messages have to know of too: an event that deletes one may already be behind its reader.
+    checkpoint.reached(head, FEED_PATIENCE).await?;
+    let changed = messaging.changed(&ids).await?;
+    for (_, fact) in facts {
+        match fact {
+            FeedEvent::Message(message) => {
+                let Some(now) = changed.get(&message.sent.message_id) else { continue };
+                message.is_deleted = now.is_deleted;
+                message.is_edited = !now.is_deleted;
+                message.sent.content.value = known(now.content.clone());
+                if now.is_deleted {
+                    message.sent.attachments.clear();
+                }
+            }
+            FeedEvent::Edited(edited) => {
+                if let Some(now) = changed.get(&edited.message_id) {
+                    edited.content.value = known(now.content.clone());
+                }
+            }
+            FeedEvent::Deleted(_) | FeedEvent::Read(_) | FeedEvent::Delivered(_) | FeedEvent::Call(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn known(content: Option<String>) -> Known<String> {
+    content.map_or(Known::Erased, Known::Value)
 }
 
 /// Brings a connection up to date, from a position on. Ends when it is, or when it is closed.
@@ -113,8 +158,7 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
                 continue;
             }
         };
-        let place = FeedPosition { position: missed.position };
-        let reset = missed.is_reset.then(|| Outgoing::passing("feed:reset", place));
+        let reset = missed.is_reset.then(|| Outgoing::place("feed:reset", missed.position));
         for event in missed.events.iter().chain(&reset) {
             match connection.replay(event).await {
                 Replayed::Sent => {}
@@ -140,8 +184,7 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
         // More has happened meanwhile than is kept, or there is no room for it. Some of it may have gone out.
         kept_from = None;
         since = connection.advance(since);
-        let place = FeedPosition { position: since };
-        match connection.replay(&Outgoing::passing("feed:heartbeat", place)).await {
+        match connection.replay(&Outgoing::place("feed:heartbeat", since)).await {
             Replayed::Sent => {}
             stopped => return stopped,
         }

@@ -22,6 +22,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::connection::{Closing, Connection, Outlet};
 use super::emits::Client;
+use super::socket_io_endpoint::ClientAddress;
+use crate::Api;
 use crate::error::ApiError;
 
 /// How long an answer waits for room, and how long until it is looked again whether there is.
@@ -52,14 +54,7 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
         let shared = shared.clone();
         async move |socket: SocketRef, TryData(credentials): TryData<Value>| {
             let credentials = credentials.ok().and_then(|value| serde_json::from_value::<Credentials>(value).ok());
-            let Credentials { token, since } =
-                credentials.ok_or_else(|| Refused("auth: must be {token, since}, since may be left out".to_owned()))?;
-            let (caller, open_until) = shared
-                .api
-                .authenticate(&token, Audience::Messenger)
-                .await
-                .map_err(|error| Refused(error.body().error.clone()))?;
-            shared.api.limits.count_request(caller.session_id).map_err(|error| Refused(error.body().error.clone()))?;
+            let (caller, open_until, since) = authenticate(&shared.api, &socket, credentials).await?;
             let connection = Arc::downgrade(&admit(&shared, &socket, caller, open_until, since));
             socket.extensions.insert(Admitted { connection, since });
             Ok::<(), Refused>(())
@@ -85,6 +80,37 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self(error.body().error.clone())
+    }
+}
+
+/// Who connects, until when they may stay, and from where on.
+async fn authenticate(
+    api: &Api,
+    socket: &SocketRef,
+    credentials: Option<Credentials>,
+) -> Result<(Caller, Timestamp, Option<Position>), Refused> {
+    let Some(Credentials { token, since }) = credentials else {
+        count_stranger(api, socket)?;
+        return Err(Refused("auth: must be {token, since}, since may be left out".to_owned()));
+    };
+    let authenticated = api.authenticate(&token, Audience::Messenger).await;
+    if let Err(ApiError::Unauthorized(_)) = &authenticated {
+        count_stranger(api, socket)?;
+    }
+    let (caller, open_until) = authenticated?;
+    api.limits.count_request(caller.session_id)?;
+    Ok((caller, open_until, since))
+}
+
+/// Whoever tries tokens is nobody in particular.
+fn count_stranger(api: &Api, socket: &SocketRef) -> Result<(), ApiError> {
+    let client = socket.req_parts().extensions.get::<ClientAddress>().copied();
+    api.limits.count_address(client.and_then(|client| client.0))
 }
 
 /// Sets up what somebody who is about to be connected can do, and lists the connection: what goes out over it is kept until it

@@ -1,5 +1,7 @@
 //! Socket.IO inside poem: the streams of upgrades are handed over, everything else goes to the service as it is.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use engineioxide::service::NotFoundService;
 use headers::SecWebsocketKey;
@@ -11,6 +13,7 @@ use socketioxide::service::SocketIoService;
 
 use super::stream::{Cutter, Streams};
 use super::upgrade::{accept_upgrade, wants_websocket};
+use crate::client_address::TrustedProxies;
 use crate::error::{ErrorBody, ErrorCode, respond};
 
 /// Serves `/socket.io`.
@@ -18,10 +21,19 @@ use crate::error::{ErrorBody, ErrorCode, respond};
 pub(crate) struct SocketIoEndpoint {
     service: SocketIoService<NotFoundService>,
     streams: Streams,
+    trusted_proxies: TrustedProxies,
 }
 
+/// Where a connection comes from, if that is known.
+#[derive(Clone, Copy)]
+pub(super) struct ClientAddress(pub(super) Option<IpAddr>);
+
 impl SocketIoEndpoint {
-    pub(super) fn new(service: SocketIoService<NotFoundService>, streams: Streams) -> Self {
+    pub(super) fn new(
+        service: SocketIoService<NotFoundService>,
+        streams: Streams,
+        trusted_proxies: TrustedProxies,
+    ) -> Self {
         let closing = service.clone();
         streams.when_lost(move |id| {
             // A server that is stopping has closed them all.
@@ -29,14 +41,18 @@ impl SocketIoEndpoint {
                 runtime.spawn(close_session(closing.clone(), id));
             }
         });
-        Self { service, streams }
+        Self { service, streams, trusted_proxies }
+    }
+
+    fn client_of(&self, request: &Request) -> ClientAddress {
+        ClientAddress(self.trusted_proxies.client_of(request))
     }
 
     /// Answers 101 and hands the stream over once it is there.
     fn upgrade(&self, request: &Request, key: &SecWebsocketKey) -> Result<Response> {
         let cutter = self.streams.cutter();
-        let connection = parameter(request.original_uri(), "sid").map(str::to_owned);
-        let handshake = handshake(request.original_uri(), cutter.clone());
+        let connection = parameter(request.uri(), "sid").map(str::to_owned);
+        let handshake = handshake(request.uri(), cutter.clone(), self.client_of(request));
         let (service, streams) = (self.service.clone(), self.streams.clone());
         accept_upgrade(request, key, move |stream| async move {
             let stream = streams.cuttable(stream, cutter, connection);
@@ -47,11 +63,9 @@ impl SocketIoEndpoint {
     }
 
     /// Polling, and whatever is wrong enough for the service to say so.
-    async fn pass_on(&self, request: Request) -> Response {
-        let uri = request.original_uri().clone();
-        let mut request: HttpRequest<_> = request.into();
-        // Nesting has stripped it.
-        *request.uri_mut() = uri;
+    async fn pass_on(&self, mut request: Request) -> Response {
+        request.set_data(self.client_of(&request));
+        let request: HttpRequest<_> = request.into();
         let Ok(response) = self.service.call(request).await;
         let (parts, body) = response.into_parts();
         let mut answer =
@@ -65,7 +79,7 @@ impl Endpoint for SocketIoEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        match parameter(request.original_uri(), "sid") {
+        match parameter(request.uri(), "sid") {
             // As the library says of connections that it doesn't know: the client begins anew.
             Some(id) if self.streams.has_ended(id) => {
                 let unknown = r#"{"code":1,"message":"Session ID unknown"}"#;
@@ -80,7 +94,7 @@ impl Endpoint for SocketIoEndpoint {
             _ => {}
         }
         match wants_websocket(request.headers()) {
-            Some(key) if is_handshake(request.original_uri()) => self.upgrade(&request, &key),
+            Some(key) if is_handshake(request.uri()) => self.upgrade(&request, &key),
             _ => Ok(self.pass_on(request).await),
         }
     }
@@ -112,11 +126,12 @@ fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 }
 
 /// What the service keeps of the request for as long as the connection lives: a copy of its own, since the original is a slice
-/// that pins the buffer it was read into. With it goes what cuts the stream.
-fn handshake(uri: &Uri, cutter: Cutter) -> HttpRequest<()> {
+/// that pins the buffer it was read into. With it goes what cuts the stream, and where it comes from.
+fn handshake(uri: &Uri, cutter: Cutter, client: ClientAddress) -> HttpRequest<()> {
     let mut handshake = HttpRequest::new(());
     *handshake.uri_mut() = uri.to_string().parse().unwrap_or_default();
     handshake.extensions_mut().insert(cutter);
+    handshake.extensions_mut().insert(client);
     handshake
 }
 

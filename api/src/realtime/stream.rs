@@ -16,11 +16,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 const REFUSAL: Duration = Duration::from_mins(2);
 
 /// Cuts one stream.
-pub(super) type Cutter = CancellationToken;
+pub(crate) type Cutter = CancellationToken;
 
 /// All streams of this node.
 #[derive(Clone, Default)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     all: CancellationToken,
     is_closing: Arc<AtomicBool>,
     connections: Arc<Mutex<ByConnection>>,
@@ -41,12 +41,12 @@ struct ByConnection {
 
 impl Streams {
     /// Gets ready for a stream.
-    pub(super) fn cutter(&self) -> Cutter {
+    pub(crate) fn cutter(&self) -> Cutter {
         self.all.child_token()
     }
 
     /// A stream that can be cut, in place of one that can't. That of an upgrade has the id of its connection.
-    pub(super) fn cuttable<S>(&self, stream: S, cutter: Cutter, upgraded: Option<String>) -> CuttableStream<S> {
+    pub(crate) fn cuttable<S>(&self, stream: S, cutter: Cutter, upgraded: Option<String>) -> CuttableStream<S> {
         let mut listed = None;
         if let Some(id) = upgraded {
             // A second upgrade of the same connection is none, and mustn't hide the first.
@@ -65,12 +65,12 @@ impl Streams {
     }
 
     /// Has something done about each connection whose upgraded stream has ended.
-    pub(super) fn when_lost(&self, on_lost: impl Fn(String) + Send + Sync + 'static) {
+    pub(crate) fn when_lost(&self, on_lost: impl Fn(String) + Send + Sync + 'static) {
         let _ = self.on_lost.set(Box::new(on_lost));
     }
 
     /// Ends a connection that began with polling: its stream, if it was upgraded, and polling.
-    pub(super) fn end(&self, id: &str) {
+    pub(crate) fn end(&self, id: &str) {
         let mut connections = self.connections();
         if let Some(cutter) = connections.upgraded.get(id) {
             cutter.cancel();
@@ -85,21 +85,21 @@ impl Streams {
     }
 
     /// Whether this connection may not poll any more.
-    pub(super) fn has_ended(&self, id: &str) -> bool {
+    pub(crate) fn has_ended(&self, id: &str) -> bool {
         self.connections().ended.contains(id)
     }
 
     /// Lets nobody new in.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
     }
 
     /// Cuts every stream.
-    pub(super) fn cut_all(&self) {
+    pub(crate) fn cut_all(&self) {
         self.all.cancel();
     }
 
@@ -109,7 +109,7 @@ impl Streams {
 }
 
 /// A stream that ends when it is cut.
-pub(super) struct CuttableStream<S> {
+pub(crate) struct CuttableStream<S> {
     stream: S,
     cut_reading: Pin<Box<WaitForCancellationFutureOwned>>,
     cut_writing: Pin<Box<WaitForCancellationFutureOwned>>,

@@ -6,7 +6,7 @@ use poem::http::{HeaderMap, StatusCode, header};
 use poem::{Request, Response, Result, Upgraded};
 
 /// The key of a client that wants a WebSocket; none when it doesn't.
-pub(super) fn wants_websocket(headers: &HeaderMap) -> Option<SecWebsocketKey> {
+pub(crate) fn wants_websocket(headers: &HeaderMap) -> Option<SecWebsocketKey> {
     let names_websocket =
         headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
@@ -15,7 +15,7 @@ pub(super) fn wants_websocket(headers: &HeaderMap) -> Option<SecWebsocketKey> {
 }
 
 /// Answers 101, and hands the stream over once it is there.
-pub(super) fn accept_upgrade<F>(
+pub(crate) fn accept_upgrade<F>(
     request: &Request,
     key: &SecWebsocketKey,
     serve: impl FnOnce(Upgraded) -> F + Send + 'static,

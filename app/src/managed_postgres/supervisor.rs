@@ -165,6 +165,15 @@ impl Server {
             "unix_socket_permissions=0700",
             "fsync=on",
             "max_connections=100",
+            // What is written to over and over stays in memory until a checkpoint, and those are few: after each, every page that is
+            // touched goes into the write-ahead log whole. The log may take this much of the disk, and a minute to go through.
+            "shared_buffers=256MB",
+            "max_wal_size=2GB",
+            "checkpoint_timeout=15min",
+            // A title that says what each process does costs a system call a statement.
+            "update_process_title=off",
+            // Queries are short: to compile one takes longer than to run it.
+            "jit=off",
             // Errors go to the client, with what they are about; a log for operators is no place for personal data.
             "log_min_messages=log",
             "log_error_verbosity=terse",

@@ -73,8 +73,12 @@ struct Committed {
 
 impl Committer {
     pub(super) fn new(connect: PgConnectOptions, reader: Arc<Reader>, committed: mpsc::Sender<Batch>) -> Self {
-        // Whatever the database's default is: what has been answered is on disk.
-        let connect = connect.options([("synchronous_commit", "on")]);
+        let connect = connect.options([
+            // Whatever the database's default is: what has been answered is on disk.
+            ("synchronous_commit", "on"),
+            // Its one statement has one good plan. To make it anew for each batch takes as long as to insert ten events.
+            ("plan_cache_mode", "force_generic_plan"),
+        ]);
         Self { connect, connection: None, reader, committed }
     }
 

@@ -47,6 +47,8 @@ struct Progress {
 #[async_trait]
 impl Projection for Calls {
     const NAME: &'static str = "calls";
+    const VERSION: i32 = 1;
+    const TABLES: &'static [&'static str] = &["calls"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {

@@ -9,7 +9,7 @@ use domain::message::{Message, MessageEvent};
 use domain::reading::{Reading, ReadingEvent};
 use domain::{ConversationId, Decider, UserId};
 use event_store::{Position, RecordedEvent};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use time::Date;
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ struct Conversation {
 #[async_trait]
 impl Projection for Feed {
     const NAME: &'static str = "feed";
+    const VERSION: i32 = 1;
+    const TABLES: &'static [&'static str] =
+        &["feed_entries", "feed_conversations", "feed_members", "feed_days", "feed_horizon"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
@@ -42,8 +45,9 @@ impl Projection for Feed {
         changes.days.entry(event.recorded_at.date()).or_insert(position);
         match event.stream.category() {
             Message::CATEGORY => {
-                if let Some(MessageEvent::Sent(sent)) = read!(event, MessageEvent)? {
-                    changes.in_conversation(sent.conversation_id, [sent.sender_id, sent.recipient_id], position);
+                if let Some(event) = read!(event, MessageEvent)? {
+                    let (conversation, members) = event.audience();
+                    changes.in_conversation(conversation, members, position);
                 }
             }
             Call::CATEGORY => {
@@ -74,6 +78,19 @@ impl Projection for Feed {
         changes.write_entries(connection).await?;
         changes.write_conversations(connection).await?;
         changes.write_days(connection).await
+    }
+
+    /// What has been forgotten isn't learnt again.
+    async fn carry_over(live: &str, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let horizon = format!(
+            "INSERT INTO feed_horizon (position) SELECT position FROM {live}.feed_horizon
+             ON CONFLICT (only_row) DO UPDATE SET position = excluded.position"
+        );
+        sqlx::query(AssertSqlSafe(horizon)).execute(&mut *connection).await?;
+        sqlx::query!("DELETE FROM feed_entries WHERE position <= (SELECT position FROM feed_horizon)")
+            .execute(connection)
+            .await?;
+        Ok(())
     }
 }
 

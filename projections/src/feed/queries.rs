@@ -77,6 +77,8 @@ impl FeedQueries {
     /// When the database fails.
     pub async fn forget_before(&self, time: OffsetDateTime) -> Result<u64, QueryError> {
         let failed = || QueryError::while_("forgetting what is old in the feed");
+        // In one transaction: whoever compares the feed with the log sees both or neither.
+        let mut transaction = self.pool.begin().await.map_err(failed())?;
         let moved = sqlx::query_scalar!(
             r#"UPDATE feed_horizon SET position = first.position - 1
                FROM (SELECT min(first_position) AS position FROM feed_days WHERE day >= $1) first
@@ -84,14 +86,15 @@ impl FeedQueries {
                RETURNING feed_horizon.position"#,
             time.date()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await
         .map_err(failed())?;
         let Some(horizon) = moved else { return Ok(0) };
         let forgotten = sqlx::query!("DELETE FROM feed_entries WHERE position <= $1", horizon)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
         Ok(forgotten.rows_affected())
     }
 }

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use domain::Decider;
 use domain::delivery::{DeliveryCursors, DeliveryEvent};
-use domain::message::{Message, MessageEvent, MessageSent};
+use domain::file::{File, FileEvent};
+use domain::message::{Message, MessageDeleted, MessageEdited, MessageEvent, MessageSent};
 use domain::reading::{Reading, ReadingEvent};
 use event_store::RecordedEvent;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::files::FileChanges;
 use crate::column;
 use crate::projection::{Projection, Unreadable, read};
 
@@ -21,10 +23,12 @@ pub struct Messaging;
 /// What a batch of events comes to.
 #[derive(Default)]
 pub struct Changes {
-    messages: Vec<(MessageSent, u64)>,
-    members: HashMap<Member, Latest>,
+    sent: Vec<(MessageSent, u64)>,
+    edited: HashMap<Uuid, MessageEdited>,
+    deleted: Vec<MessageDeleted>,
     cursors: HashMap<Member, Cursor>,
     delivered: HashMap<Member, u64>,
+    files: FileChanges,
 }
 
 /// Somebody in a conversation.
@@ -32,12 +36,6 @@ pub struct Changes {
 struct Member {
     conversation_id: Uuid,
     user_id: Uuid,
-}
-
-/// The last message of a conversation.
-struct Latest {
-    other_user_id: Uuid,
-    position: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -49,13 +47,22 @@ struct Cursor {
 #[async_trait]
 impl Projection for Messaging {
     const NAME: &'static str = "messaging";
+    /// Version 1 could forget of a file whether the message that carries it had been sent.
+    const VERSION: i32 = 2;
+    const TABLES: &'static [&'static str] = &["messages", "conversation_members", "files", "file_carriers"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
         match event.stream.category() {
             Message::CATEGORY => {
-                if let Some(MessageEvent::Sent(message)) = read!(event, MessageEvent)? {
-                    changes.sent(message, event.position);
+                if let Some(fact) = read!(event, MessageEvent)? {
+                    changes.files.message(&fact);
+                    changes.message(fact, event.position);
+                }
+            }
+            File::CATEGORY => {
+                if let Some(fact) = read!(event, FileEvent)? {
+                    changes.files.file(fact);
                 }
             }
             Reading::CATEGORY => {
@@ -85,39 +92,61 @@ impl Projection for Messaging {
     }
 
     async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        changes.write_messages(connection).await?;
-        changes.write_members(connection).await?;
+        // In this order, whatever the order of the events was: what is deleted counts as unread only after what was read.
+        changes.write_sent(connection).await?;
         changes.write_cursors(connection).await?;
-        changes.write_delivered(connection).await
+        changes.write_edited(connection).await?;
+        changes.write_deleted(connection).await?;
+        changes.write_delivered(connection).await?;
+        changes.files.write(connection).await
     }
 }
 
 impl Changes {
-    fn sent(&mut self, message: MessageSent, position: u64) {
-        let (sender, recipient) = (message.sender_id.0, message.recipient_id.0);
-        for (user_id, other_user_id) in [(sender, recipient), (recipient, sender)] {
-            let member = Member { conversation_id: message.conversation_id.0, user_id };
-            self.members.insert(member, Latest { other_user_id, position });
+    fn message(&mut self, fact: MessageEvent, position: u64) {
+        match fact {
+            MessageEvent::Sent(message) => {
+                self.sent.push((message, position));
+            }
+            MessageEvent::Edited(edited) => {
+                self.edited.insert(edited.message_id.0, edited);
+            }
+            MessageEvent::Deleted(deleted) => self.deleted.push(deleted),
         }
-        self.messages.push((message, position));
     }
 
-    async fn write_messages(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if self.messages.is_empty() {
+    /// Writes messages, and in the same go what they mean to the two who are in their conversation. Only messages that are new
+    /// count, so that taking one in twice leaves it unread once.
+    async fn write_sent(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.sent.is_empty() {
             return Ok(());
         }
-        let new = &self.messages;
+        let new = &self.sent;
         sqlx::query!(
-            "INSERT INTO messages (id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
-                                   attachments, sent_at)
-             SELECT id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
-                    -- Arrays of arrays can't be passed, so each list comes as text.
-                    attachments::uuid[], sent_at
-             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[],
-                         $9::text[], $10::timestamptz[])
-                  AS new(id, conversation_id, position, business_id, sender_id, recipient_id, content, kind, attachments,
-                         sent_at)
-             ON CONFLICT (id) DO NOTHING",
+            "WITH new AS (
+                 INSERT INTO messages (id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
+                                       attachments, reply_to, sent_at)
+                 SELECT id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
+                        -- Arrays of arrays can't be passed, so each list comes as text.
+                        attachments::uuid[], reply_to, sent_at
+                 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
+                             $8::text[], $9::text[], $10::uuid[], $11::timestamptz[])
+                      AS new(id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
+                             attachments, reply_to, sent_at)
+                 ON CONFLICT (id) DO NOTHING
+                 RETURNING conversation_id, sender_id, recipient_id, position
+             )
+             INSERT INTO conversation_members (conversation_id, user_id, other_user_id, last_position, unread)
+             SELECT conversation_id, user_id, other_user_id, max(position), sum(got)
+             FROM (
+                 SELECT conversation_id, recipient_id AS user_id, sender_id AS other_user_id, position, 1 AS got FROM new
+                 UNION ALL
+                 SELECT conversation_id, sender_id, recipient_id, position, 0 FROM new
+             ) member
+             GROUP BY conversation_id, user_id, other_user_id
+             ON CONFLICT (conversation_id, user_id) DO UPDATE
+             SET last_position = greatest(conversation_members.last_position, excluded.last_position),
+                 unread = conversation_members.unread + excluded.unread",
             &column(new, |(message, _)| message.message_id.0),
             &column(new, |(message, _)| message.conversation_id.0),
             &column(new, |(_, position)| position.cast_signed()),
@@ -127,6 +156,7 @@ impl Changes {
             &column(new, |(message, _)| message.content.known().map(String::as_str)) as &[Option<&str>],
             &column(new, |(message, _)| message.kind.as_str()) as &[&str],
             &column(new, |(message, _)| array_literal(&message.attachments)),
+            &column(new, |(message, _)| message.reply_to.map(|id| id.0)) as &[Option<Uuid>],
             &column(new, |(message, _)| OffsetDateTime::from(message.sent_at))
         )
         .execute(connection)
@@ -134,22 +164,49 @@ impl Changes {
         Ok(())
     }
 
-    async fn write_members(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if self.members.is_empty() {
+    async fn write_edited(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.edited.is_empty() {
             return Ok(());
         }
-        let members: Vec<_> = self.members.iter().collect();
+        let edited: Vec<_> = self.edited.iter().collect();
         sqlx::query!(
-            "INSERT INTO conversation_members (conversation_id, user_id, other_user_id, last_position)
-             SELECT conversation_id, user_id, other_user_id, last_position
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[])
-                  AS new(conversation_id, user_id, other_user_id, last_position)
-             ON CONFLICT (conversation_id, user_id) DO UPDATE
-             SET last_position = greatest(conversation_members.last_position, excluded.last_position)",
-            &column(&members, |(member, _)| member.conversation_id),
-            &column(&members, |(member, _)| member.user_id),
-            &column(&members, |(_, latest)| latest.other_user_id),
-            &column(&members, |(_, latest)| latest.position.cast_signed())
+            "UPDATE messages SET content = new.content, edited_at = new.edited_at
+             FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS new(id, content, edited_at)
+             WHERE messages.id = new.id AND messages.deleted_at IS NULL",
+            &column(&edited, |(id, _)| **id),
+            &column(&edited, |(_, edited)| edited.content.known().map(String::as_str)) as &[Option<&str>],
+            &column(&edited, |(_, edited)| OffsetDateTime::from(edited.edited_at))
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Leaves a tombstone of each. Those that had not been read don't count any more.
+    async fn write_deleted(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        let deleted = &self.deleted;
+        sqlx::query!(
+            "WITH gone AS (
+                 UPDATE messages
+                 SET content = NULL, attachments = '{}', deleted_at = new.deleted_at, deleted_by = new.deleted_by
+                 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS new(id, deleted_by, deleted_at)
+                 WHERE messages.id = new.id AND messages.deleted_at IS NULL
+                 RETURNING messages.conversation_id, messages.recipient_id, messages.position
+             ), unread AS (
+                 SELECT gone.conversation_id, gone.recipient_id, count(*) AS count
+                 FROM gone JOIN conversation_members m
+                   ON m.conversation_id = gone.conversation_id AND m.user_id = gone.recipient_id
+                 WHERE gone.position > m.read_position
+                 GROUP BY gone.conversation_id, gone.recipient_id
+             )
+             UPDATE conversation_members m SET unread = m.unread - unread.count
+             FROM unread WHERE m.conversation_id = unread.conversation_id AND m.user_id = unread.recipient_id",
+            &column(deleted, |deleted| deleted.message_id.0),
+            &column(deleted, |deleted| deleted.deleted_by.0),
+            &column(deleted, |deleted| OffsetDateTime::from(deleted.deleted_at))
         )
         .execute(connection)
         .await?;
@@ -162,7 +219,13 @@ impl Changes {
         }
         let cursors: Vec<_> = self.cursors.iter().collect();
         sqlx::query!(
-            "UPDATE conversation_members SET read_position = new.read_position, read_at = new.read_at
+            "UPDATE conversation_members
+             SET read_position = new.read_position, read_at = new.read_at, unread = unread - (
+                 SELECT count(*) FROM messages
+                 WHERE messages.conversation_id = new.conversation_id
+                   AND messages.position > conversation_members.read_position AND messages.position <= new.read_position
+                   AND messages.recipient_id = new.user_id AND messages.deleted_at IS NULL
+             )
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[])
                   AS new(conversation_id, user_id, read_position, read_at)
              WHERE conversation_members.conversation_id = new.conversation_id

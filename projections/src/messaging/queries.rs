@@ -1,11 +1,15 @@
 //! Questions about messages. Every question names who asks, and the answer is limited to what that person may see.
 
-use domain::{MessageId, UserId};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use domain::{ConversationId, FileId, MessageId, Timestamp, UserId};
 use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::QueryError;
+use crate::{QueryError, column};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,20 +19,96 @@ pub struct MessageRow {
     pub position: i64,
     pub sender_id: Uuid,
     pub recipient_id: Uuid,
+    /// None once it is deleted or erased.
     pub content: Option<String>,
     pub kind: String,
     pub attachments: Vec<Uuid>,
+    pub reply_to: Option<Uuid>,
     pub sent_at: OffsetDateTime,
+    pub edited_at: Option<OffsetDateTime>,
+    pub deleted_at: Option<OffsetDateTime>,
     /// Whether the recipient has read it, or a later one.
     pub read: bool,
     /// Whether a device of the recipient has been handed it, or a later one.
     pub delivered: bool,
 }
 
+/// What has become of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangedMessage {
+    /// None once it is deleted or erased.
+    pub content: Option<String>,
+    pub is_deleted: bool,
+}
+
+/// A conversation, as one who is in it sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConversationRow {
+    /// The last message.
+    pub last: MessageRow,
+    /// The other party.
+    pub other_user_id: Uuid,
+    pub other_name: Option<String>,
+    pub other_avatar: Option<String>,
+    /// When the other party was online last, unless they never were.
+    pub other_last_seen_at: Option<OffsetDateTime>,
+    /// Messages that one has got and not read.
+    pub unread: i64,
+    /// Position of the last message that one has read; 0 before the first.
+    pub read_position: i64,
+}
+
+/// A file that goes with a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileRow {
+    pub id: Uuid,
+    /// None once it is erased.
+    pub name: Option<String>,
+    pub size_bytes: i64,
+    pub content_type: String,
+    pub sha256: String,
+}
+
+/// Some of a conversation. With a beginning alone, the oldest of it come first; otherwise the latest do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// Only messages after this position.
+    pub after: Option<u64>,
+    /// Only messages before this position.
+    pub before: Option<u64>,
+}
+
+/// How long a file that was removed is looked at again, in case a node died before its bytes were deleted.
+const REMOVED_LATELY: Duration = Duration::from_hours(1);
+
 /// Questions about messages.
 #[derive(Clone)]
 pub struct MessagingQueries {
     pool: PgPool,
+}
+
+/// How far each member of a conversation has got.
+struct Cursors(HashMap<Uuid, Cursor>);
+
+/// Positions of the last message that somebody has read, and that one of their devices has been handed.
+struct Cursor {
+    read: i64,
+    delivered: i64,
+}
+
+impl Cursors {
+    /// Says of a message whether its recipient has got that far.
+    fn mark(&self, message: &mut MessageRow) {
+        if let Some(cursor) = self.0.get(&message.recipient_id) {
+            message.read = cursor.read >= message.position;
+            message.delivered = cursor.delivered >= message.position;
+        }
+    }
+}
+
+/// The largest position that there can be, for those who name none.
+fn position_or(position: Option<u64>, otherwise: i64) -> i64 {
+    position.map_or(otherwise, |position| i64::try_from(position).unwrap_or(i64::MAX))
 }
 
 impl MessagingQueries {
@@ -43,19 +123,245 @@ impl MessagingQueries {
     /// # Errors
     /// When the database fails.
     pub async fn message(&self, id: MessageId, viewer: UserId) -> Result<Option<MessageRow>, QueryError> {
-        sqlx::query_as!(
+        let message = sqlx::query_as!(
             MessageRow,
-            r#"SELECT m.id, m.conversation_id, m.position, m.sender_id, m.recipient_id, m.content, m.kind, m.attachments,
-                      m.sent_at, r.read_position >= m.position AS "read!",
-                      greatest(r.read_position, r.delivered_position) >= m.position AS "delivered!"
-               FROM messages m
-               JOIN conversation_members r ON r.conversation_id = m.conversation_id AND r.user_id = m.recipient_id
-               WHERE m.id = $1 AND (m.sender_id = $2 OR m.recipient_id = $2)"#,
+            r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to, sent_at,
+                      edited_at, deleted_at, false AS "read!", false AS "delivered!"
+               FROM messages WHERE id = $1 AND (sender_id = $2 OR recipient_id = $2)"#,
             id.0,
             viewer.0
         )
         .fetch_optional(&self.pool)
         .await
-        .map_err(QueryError::while_("reading a message"))
+        .map_err(QueryError::while_("reading a message"))?;
+        let Some(mut message) = message else { return Ok(None) };
+        self.cursors(message.conversation_id).await?.mark(&mut message);
+        Ok(Some(message))
+    }
+
+    /// How far each of a conversation has got. Looked up by itself, so that what is asked of messages is asked of one index.
+    async fn cursors(&self, conversation: Uuid) -> Result<Cursors, QueryError> {
+        let members = sqlx::query!(
+            "SELECT user_id, read_position, delivered_position FROM conversation_members WHERE conversation_id = $1",
+            conversation
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("reading who is in a conversation"))?;
+        let cursor = |read: i64, delivered: i64| Cursor { read, delivered: delivered.max(read) };
+        let members = members.into_iter();
+        Ok(Cursors(members.map(|row| (row.user_id, cursor(row.read_position, row.delivered_position))).collect()))
+    }
+
+    /// Of these messages, those that were edited or deleted, as they are now. For those who were away meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn changed(&self, ids: &[MessageId]) -> Result<HashMap<MessageId, ChangedMessage>, QueryError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = sqlx::query!(
+            r#"SELECT id, content, deleted_at IS NOT NULL AS "is_deleted!" FROM messages
+               WHERE id = ANY($1) AND (edited_at IS NOT NULL OR deleted_at IS NOT NULL)"#,
+            &column(ids, |id| id.0)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("looking what has become of messages"))?;
+        let changed = rows
+            .into_iter()
+            .map(|row| (MessageId(row.id), ChangedMessage { content: row.content, is_deleted: row.is_deleted }));
+        Ok(changed.collect())
+    }
+
+    /// Some messages of a conversation that this person is in; none when there is no such conversation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn history(
+        &self,
+        id: ConversationId,
+        viewer: UserId,
+        range: Range,
+        limit: u32,
+    ) -> Result<Option<Vec<MessageRow>>, QueryError> {
+        let cursors = self.cursors(id.0).await?;
+        if !cursors.0.contains_key(&viewer.0) {
+            return Ok(None);
+        }
+        let (after, before) = (position_or(range.after, 0), position_or(range.before, i64::MAX));
+        let oldest_first = range.after.is_some() && range.before.is_none();
+        let rows = if oldest_first {
+            sqlx::query_as!(
+                MessageRow,
+                r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to,
+                          sent_at, edited_at, deleted_at, false AS "read!", false AS "delivered!"
+                   FROM messages
+                   WHERE conversation_id = $1 AND position > $2 ORDER BY position LIMIT $3"#,
+                id.0,
+                after,
+                i64::from(limit)
+            )
+            .fetch_all(&self.pool)
+            .await
+        } else {
+            sqlx::query_as!(
+                MessageRow,
+                r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to,
+                          sent_at, edited_at, deleted_at, false AS "read!", false AS "delivered!"
+                   FROM messages
+                   WHERE conversation_id = $1 AND position > $2 AND position < $3 ORDER BY position DESC LIMIT $4"#,
+                id.0,
+                after,
+                before,
+                i64::from(limit)
+            )
+            .fetch_all(&self.pool)
+            .await
+        };
+        let mut rows = rows.map_err(QueryError::while_("reading a conversation"))?;
+        for row in &mut rows {
+            cursors.mark(row);
+        }
+        Ok(Some(rows))
+    }
+
+    /// Conversations of a person, the one with the latest message first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn conversations(
+        &self,
+        viewer: UserId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ConversationRow>, QueryError> {
+        let rows = sqlx::query!(
+            // First the conversations of the page; then what there is to them, each by its own key.
+            r#"SELECT m.id, m.conversation_id, m.position, m.sender_id, m.recipient_id, m.content, m.kind, m.attachments,
+                      m.reply_to, m.sent_at, m.edited_at, m.deleted_at, c.other_user_id, c.unread, c.read_position,
+                      c.delivered_position, o.read_position AS other_read_position,
+                      o.delivered_position AS other_delivered_position, u.name AS "other_name?", u.avatar AS "other_avatar?",
+                      s.seen_at AS "other_last_seen_at?"
+               FROM (
+                   SELECT * FROM conversation_members
+                   WHERE user_id = $1 AND last_position < $2 ORDER BY last_position DESC LIMIT $3
+               ) c
+               JOIN messages m ON m.conversation_id = c.conversation_id AND m.position = c.last_position
+               JOIN conversation_members o ON o.conversation_id = c.conversation_id AND o.user_id <> c.user_id
+               LEFT JOIN users u ON u.id = c.other_user_id
+               LEFT JOIN last_seen s ON s.user_id = c.other_user_id
+               ORDER BY c.last_position DESC"#,
+            viewer.0,
+            position_or(before, i64::MAX),
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("listing conversations"))?;
+        let conversations = rows.into_iter().map(|row| {
+            // Of the last message it is its recipient's cursor that counts.
+            let (read, delivered) = if row.recipient_id == viewer.0 {
+                (row.read_position, row.delivered_position)
+            } else {
+                (row.other_read_position, row.other_delivered_position)
+            };
+            ConversationRow {
+                last: MessageRow {
+                    id: row.id,
+                    conversation_id: row.conversation_id,
+                    position: row.position,
+                    sender_id: row.sender_id,
+                    recipient_id: row.recipient_id,
+                    content: row.content,
+                    kind: row.kind,
+                    attachments: row.attachments,
+                    reply_to: row.reply_to,
+                    sent_at: row.sent_at,
+                    edited_at: row.edited_at,
+                    deleted_at: row.deleted_at,
+                    read: read >= row.position,
+                    delivered: delivered.max(read) >= row.position,
+                },
+                other_user_id: row.other_user_id,
+                other_name: row.other_name,
+                other_avatar: row.other_avatar,
+                other_last_seen_at: row.other_last_seen_at,
+                unread: row.unread,
+                read_position: row.read_position,
+            }
+        });
+        Ok(conversations.collect())
+    }
+
+    /// Messages that a person has got and not read, in all conversations.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unread(&self, person: UserId) -> Result<i64, QueryError> {
+        sqlx::query_scalar!(
+            r#"SELECT coalesce(sum(unread), 0)::bigint AS "unread!" FROM conversation_members WHERE user_id = $1"#,
+            person.0
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(QueryError::while_("counting what is unread"))
+    }
+
+    /// What is known of some files.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn files(&self, ids: &[Uuid]) -> Result<Vec<FileRow>, QueryError> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        sqlx::query_as!(
+            FileRow,
+            "SELECT id, name, size_bytes, content_type, sha256 FROM files WHERE id = ANY($1) AND removed_at IS NULL",
+            ids
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("reading files"))
+    }
+
+    /// Files that no message has carried since before this time, and those that were removed lately.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn idle_files(&self, before: Timestamp, limit: u32) -> Result<Vec<FileId>, QueryError> {
+        let ids = sqlx::query_scalar!(
+            r#"(SELECT id AS "id!" FROM files
+                WHERE removed_at IS NULL AND idle_since < $1 ORDER BY idle_since LIMIT $2)
+               UNION ALL
+               (SELECT id FROM files WHERE removed_at > now() - $3::interval LIMIT $2)"#,
+            OffsetDateTime::from(before),
+            i64::from(limit),
+            PgInterval::try_from(REMOVED_LATELY).unwrap_or_default()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("looking for files that nobody needs"))?;
+        Ok(ids.into_iter().map(FileId).collect())
+    }
+
+    /// Files with messages that should carry them no more: those that are deleted, and those that were about to be sent before
+    /// this time and never were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stale_carriers(&self, before: Timestamp, limit: u32) -> Result<Vec<(FileId, MessageId)>, QueryError> {
+        let rows = sqlx::query!(
+            "SELECT file_id, message_id FROM file_carriers
+             WHERE (is_deleted OR NOT is_sent) AND (is_deleted OR attached_at < $1) ORDER BY attached_at LIMIT $2",
+            OffsetDateTime::from(before),
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("looking for files of messages that are gone"))?;
+        Ok(rows.into_iter().map(|row| (FileId(row.file_id), MessageId(row.message_id))).collect())
     }
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use domain::business::{Business, BusinessEvent};
 use domain::login::{Login, LoginEvent};
-use domain::session::{Session, SessionEvent, SessionStarted};
+use domain::session::{Session, SessionEvent, SessionRefreshed, SessionStarted};
 use domain::user::{User, UserCreated, UserEvent};
-use domain::{Decider, EmailAddress, Timestamp};
+use domain::{Decider, EmailAddress, Role, Timestamp};
 use event_store::RecordedEvent;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -28,13 +28,17 @@ pub struct Changes {
     business_statuses: HashMap<Uuid, Status>,
     new_users: HashMap<Uuid, NewUser>,
     user_statuses: HashMap<Uuid, Status>,
+    user_names: HashMap<Uuid, Option<String>>,
+    user_avatars: HashMap<Uuid, Option<String>>,
+    user_roles: HashMap<Uuid, Role>,
     reserved_logins: HashMap<Uuid, (String, Timestamp)>,
     /// People whose login is no longer waiting for them.
     settled_logins: Vec<Uuid>,
-    new_sessions: HashMap<Uuid, SessionStarted>,
-    /// When sessions that were refreshed run out now.
-    refreshed_sessions: HashMap<Uuid, Timestamp>,
+    new_sessions: HashMap<Uuid, NewSession>,
+    refreshed_sessions: HashMap<Uuid, SessionRefreshed>,
     revoked_sessions: HashMap<Uuid, Timestamp>,
+    /// People who were logged out everywhere, or shut out.
+    logged_out: Vec<LoggedOut>,
 }
 
 struct NewBusiness {
@@ -48,9 +52,25 @@ struct NewUser {
     position: u64,
 }
 
+struct NewSession {
+    started: SessionStarted,
+    position: u64,
+}
+
+/// Somebody whose sessions of before are over, but for one.
+struct LoggedOut {
+    user_id: Uuid,
+    kept_session: Option<Uuid>,
+    at: Timestamp,
+    position: u64,
+}
+
 #[async_trait]
 impl Projection for People {
     const NAME: &'static str = "people";
+    /// Version 1 took, of several ends of a session, whichever came up, and left sessions to those who were suspended.
+    const VERSION: i32 = 2;
+    const TABLES: &'static [&'static str] = &["businesses", "users", "unfinished_logins", "sessions"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
@@ -72,7 +92,7 @@ impl Projection for People {
             }
             Session::CATEGORY => {
                 if let (Some(fact), Some(id)) = (read!(event, SessionEvent)?, id_of(event)) {
-                    changes.session(id, fact);
+                    changes.session(id, fact, event.position);
                 }
             }
             _ => {}
@@ -83,6 +103,7 @@ impl Projection for People {
     async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         changes.write_businesses(connection).await?;
         changes.write_users(connection).await?;
+        changes.write_profiles(connection).await?;
         changes.write_logins(connection).await?;
         changes.write_sessions(connection).await
     }
@@ -119,11 +140,28 @@ impl Changes {
             }
             // Its login is released right after.
             UserEvent::Abandoned(_) => {}
-            UserEvent::Suspended(_) => {
+            UserEvent::Suspended(fact) => {
                 self.user_statuses.insert(id, Status::Suspended);
+                self.logged_out.push(LoggedOut { user_id: id, kept_session: None, at: fact.suspended_at, position });
             }
             UserEvent::Reactivated(_) => {
                 self.user_statuses.insert(id, Status::Active);
+            }
+            UserEvent::Renamed(fact) => {
+                self.user_names.insert(id, fact.name.known().cloned());
+            }
+            UserEvent::AvatarChanged(fact) => {
+                self.user_avatars.insert(id, fact.avatar.and_then(|avatar| avatar.known().cloned()));
+            }
+            UserEvent::RoleChanged(fact) => {
+                self.user_roles.insert(id, fact.role);
+            }
+            UserEvent::PasswordChanged(fact) => {
+                let kept_session = fact.kept_session.map(|session| session.0);
+                self.logged_out.push(LoggedOut { user_id: id, kept_session, at: fact.changed_at, position });
+            }
+            UserEvent::SessionsEnded(fact) => {
+                self.logged_out.push(LoggedOut { user_id: id, kept_session: None, at: fact.ended_at, position });
             }
         }
     }
@@ -137,13 +175,13 @@ impl Changes {
         }
     }
 
-    fn session(&mut self, id: Uuid, fact: SessionEvent) {
+    fn session(&mut self, id: Uuid, fact: SessionEvent, position: u64) {
         match fact {
-            SessionEvent::Started(fact) => {
-                self.new_sessions.insert(id, fact);
+            SessionEvent::Started(started) => {
+                self.new_sessions.insert(id, NewSession { started, position });
             }
             SessionEvent::Refreshed(fact) => {
-                self.refreshed_sessions.insert(id, fact.expires_at);
+                self.refreshed_sessions.insert(id, fact);
             }
             SessionEvent::Revoked(fact) => {
                 self.revoked_sessions.insert(id, fact.revoked_at);
@@ -196,11 +234,11 @@ impl Changes {
         if !self.new_users.is_empty() {
             let new: Vec<_> = self.new_users.iter().map(|(id, new)| (id, &new.created, new.position)).collect();
             sqlx::query!(
-                "INSERT INTO users (id, business_id, email, email_key, name, avatar, role, status, created_at, position)
-                 SELECT id, business_id, email, email_key, name, avatar, role, 'active', created_at, position
+                "INSERT INTO users (id, business_id, email, email_key, name, name_key, avatar, role, status, created_at, position)
+                 SELECT id, business_id, email, email_key, name, name_key, avatar, role, 'active', created_at, position
                  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $9::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-                             $8::bigint[])
-                      AS new(id, business_id, email, email_key, name, avatar, role, created_at, position)
+                             $8::bigint[], $10::text[])
+                      AS new(id, business_id, email, email_key, name, avatar, role, created_at, position, name_key)
                  ON CONFLICT (id) DO NOTHING",
                 &column(&new, |(id, _, _)| **id),
                 &column(&new, |(_, user, _)| user.business_id.0),
@@ -211,7 +249,8 @@ impl Changes {
                 &column(&new, |(_, user, _)| user.role.as_str()) as &[&str],
                 &column(&new, |(_, user, _)| OffsetDateTime::from(user.created_at)),
                 &column(&new, |(_, _, position)| position.cast_signed()),
-                &column(&new, |(_, user, _)| email_key(user)) as &[Option<String>]
+                &column(&new, |(_, user, _)| email_key(user)) as &[Option<String>],
+                &column(&new, |(_, user, _)| user.name.known().map(|name| name.to_lowercase())) as &[Option<String>]
             )
             .execute(&mut *connection)
             .await?;
@@ -223,6 +262,44 @@ impl Changes {
                  WHERE users.id = new.id",
                 &column(&statuses, |(id, _)| **id),
                 &column(&statuses, |(_, status)| status.as_str()) as &[&str]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_profiles(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.user_names.is_empty() {
+            let names: Vec<_> = self.user_names.iter().collect();
+            sqlx::query!(
+                "UPDATE users SET name = new.name, name_key = new.name_key
+                 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new(id, name, name_key) WHERE users.id = new.id",
+                &column(&names, |(id, _)| **id),
+                &column(&names, |(_, name)| name.as_deref()) as &[Option<&str>],
+                &column(&names, |(_, name)| name.as_deref().map(str::to_lowercase)) as &[Option<String>]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.user_avatars.is_empty() {
+            let avatars: Vec<_> = self.user_avatars.iter().collect();
+            sqlx::query!(
+                "UPDATE users SET avatar = new.avatar FROM unnest($1::uuid[], $2::text[]) AS new(id, avatar)
+                 WHERE users.id = new.id",
+                &column(&avatars, |(id, _)| **id),
+                &column(&avatars, |(_, avatar)| avatar.as_deref()) as &[Option<&str>]
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !self.user_roles.is_empty() {
+            let roles: Vec<_> = self.user_roles.iter().collect();
+            sqlx::query!(
+                "UPDATE users SET role = new.role FROM unnest($1::uuid[], $2::text[]) AS new(id, role)
+                 WHERE users.id = new.id",
+                &column(&roles, |(id, _)| **id),
+                &column(&roles, |(_, role)| role.as_str()) as &[&str]
             )
             .execute(&mut *connection)
             .await?;
@@ -255,19 +332,22 @@ impl Changes {
 
     async fn write_sessions(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.new_sessions.is_empty() {
-            let new: Vec<_> = self.new_sessions.iter().collect();
+            let new: Vec<_> = self.new_sessions.iter().map(|(id, new)| (id, &new.started, new.position)).collect();
             sqlx::query!(
-                "INSERT INTO sessions (id, user_id, business_id, audience, started_at, expires_at)
-                 SELECT id, user_id, business_id, audience, started_at, expires_at
-                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[])
-                      AS new(id, user_id, business_id, audience, started_at, expires_at)
+                "INSERT INTO sessions (id, user_id, business_id, audience, user_agent, started_at, expires_at, position)
+                 SELECT id, user_id, business_id, audience, user_agent, started_at, expires_at, position
+                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
+                             $7::timestamptz[], $8::bigint[])
+                      AS new(id, user_id, business_id, audience, user_agent, started_at, expires_at, position)
                  ON CONFLICT (id) DO NOTHING",
-                &column(&new, |(id, _)| **id),
-                &column(&new, |(_, session)| session.user_id.0),
-                &column(&new, |(_, session)| session.business_id.0),
-                &column(&new, |(_, session)| session.audience.as_str()) as &[&str],
-                &column(&new, |(_, session)| OffsetDateTime::from(session.started_at)),
-                &column(&new, |(_, session)| OffsetDateTime::from(session.expires_at))
+                &column(&new, |(id, _, _)| **id),
+                &column(&new, |(_, session, _)| session.user_id.0),
+                &column(&new, |(_, session, _)| session.business_id.0),
+                &column(&new, |(_, session, _)| session.audience.as_str()) as &[&str],
+                &column(&new, |(_, session, _)| user_agent(session)) as &[Option<&str>],
+                &column(&new, |(_, session, _)| OffsetDateTime::from(session.started_at)),
+                &column(&new, |(_, session, _)| OffsetDateTime::from(session.expires_at)),
+                &column(&new, |(_, _, position)| position.cast_signed())
             )
             .execute(&mut *connection)
             .await?;
@@ -275,10 +355,12 @@ impl Changes {
         if !self.refreshed_sessions.is_empty() {
             let refreshed: Vec<_> = self.refreshed_sessions.iter().collect();
             sqlx::query!(
-                "UPDATE sessions SET expires_at = new.expires_at
-                 FROM unnest($1::uuid[], $2::timestamptz[]) AS new(id, expires_at) WHERE sessions.id = new.id",
+                "UPDATE sessions SET expires_at = new.expires_at, refreshed_at = new.refreshed_at
+                 FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS new(id, expires_at, refreshed_at)
+                 WHERE sessions.id = new.id",
                 &column(&refreshed, |(id, _)| **id),
-                &column(&refreshed, |(_, expires_at)| OffsetDateTime::from(**expires_at))
+                &column(&refreshed, |(_, fact)| OffsetDateTime::from(fact.expires_at)),
+                &column(&refreshed, |(_, fact)| OffsetDateTime::from(fact.refreshed_at))
             )
             .execute(&mut *connection)
             .await?;
@@ -294,8 +376,33 @@ impl Changes {
             .execute(&mut *connection)
             .await?;
         }
+        if !self.logged_out.is_empty() {
+            let ends = &self.logged_out;
+            sqlx::query!(
+                // Of several ends of one session, which may have come in one batch, the first counts.
+                "UPDATE sessions SET revoked_at = ended.at
+                 FROM (
+                     SELECT DISTINCT ON (s.id) s.id, ended.at
+                     FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[]) AS ended(user_id, kept, at, position)
+                     JOIN sessions s ON s.user_id = ended.user_id AND s.position < ended.position
+                                    AND s.id IS DISTINCT FROM ended.kept AND s.revoked_at IS NULL
+                     ORDER BY s.id, ended.position
+                 ) ended
+                 WHERE sessions.id = ended.id",
+                &column(ends, |end| end.user_id),
+                &column(ends, |end| end.kept_session) as &[Option<Uuid>],
+                &column(ends, |end| OffsetDateTime::from(end.at)),
+                &column(ends, |end| end.position.cast_signed())
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
         Ok(())
     }
+}
+
+fn user_agent(session: &SessionStarted) -> Option<&str> {
+    session.user_agent.as_ref().and_then(|agent| agent.known()).map(String::as_str)
 }
 
 /// The form by which the email is compared; none when it is erased.

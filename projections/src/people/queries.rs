@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Status;
 use crate::QueryError;
 use crate::page::{Page, PageRequest};
 
@@ -60,6 +61,58 @@ impl Viewer {
     fn may_see(self, business: BusinessId) -> bool {
         self.role.may_see(self.business_id, business)
     }
+}
+
+/// Which people, and in which order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserFilter {
+    /// Of this business only.
+    pub business: Option<BusinessId>,
+    /// With this role only.
+    pub role: Option<Role>,
+    /// Let in, or shut out.
+    pub status: Option<Status>,
+    /// Whose name or email contains this, in whatever case.
+    pub search: Option<String>,
+    /// By what they are ordered.
+    pub sort: UserOrder,
+    /// Whether the order is turned round.
+    pub descends: bool,
+}
+
+/// By what people are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserOrder {
+    /// When their accounts were made.
+    #[default]
+    CreatedAt,
+    /// What they are called.
+    Name,
+    /// Their login.
+    Email,
+}
+
+impl UserOrder {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CreatedAt => "createdAt",
+            Self::Name => "name",
+            Self::Email => "email",
+        }
+    }
+}
+
+/// A session that goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    pub id: Uuid,
+    pub audience: String,
+    /// What the device calls itself.
+    pub user_agent: Option<String>,
+    pub started_at: OffsetDateTime,
+    pub refreshed_at: Option<OffsetDateTime>,
+    pub expires_at: OffsetDateTime,
+    pub position: i64,
 }
 
 /// Questions about people.
@@ -117,43 +170,69 @@ impl PeopleQueries {
             .map_err(QueryError::while_("reading a business"))
     }
 
-    /// People, the oldest accounts first; of one business when it is named. None when there is no such business, or none that the
-    /// viewer may see.
+    /// People, as the filter says; none when it names a business that doesn't exist, or that the viewer may not see.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn users(
         &self,
         viewer: Viewer,
-        only: Option<BusinessId>,
+        filter: &UserFilter,
         page: PageRequest,
     ) -> Result<Option<Page<UserRow>>, QueryError> {
-        let failed = || QueryError::while_("listing users");
-        if let Some(id) = only
+        if let Some(id) = filter.business
             && self.business(viewer, id).await?.is_none()
         {
             return Ok(None);
         }
-        let business = only.map(|id| id.0).or(viewer.limit());
-        let items = sqlx::query_as!(
-            UserRow,
-            "SELECT id, business_id, email, name, avatar, role, status, created_at FROM users
-             WHERE $1::uuid IS NULL OR business_id = $1 ORDER BY position LIMIT $2 OFFSET $3",
+        let business = filter.business.map(|id| id.0).or(viewer.limit());
+        let pattern = filter.search.as_deref().map(|text| contains(&text.to_lowercase()));
+        let (role, status) = (filter.role.map(Role::as_str), filter.status.map(Status::as_str));
+        let (sort, descends) = (filter.sort.as_str(), filter.descends);
+        let rows = sqlx::query!(
+            // One statement, so that the total is the one of the page. It is counted whether or not anybody is on the page.
+            r#"WITH chosen AS MATERIALIZED (
+                   SELECT id, business_id, email, email_key, name, name_key, avatar, role, status, created_at, position
+                   FROM users
+                   WHERE ($1::uuid IS NULL OR business_id = $1) AND ($2::text IS NULL OR role = $2)
+                     AND ($3::text IS NULL OR status = $3) AND ($4::text IS NULL OR name_key LIKE $4 OR email_key LIKE $4)
+               )
+               SELECT total.count AS "total!", u.id AS "id?", u.business_id AS "business_id?", u.email, u.name, u.avatar,
+                      u.role AS "role?", u.status AS "status?", u.created_at AS "created_at?"
+               FROM (SELECT count(*) FROM chosen) total
+               LEFT JOIN (
+                   SELECT * FROM chosen
+                   ORDER BY CASE WHEN NOT $6 THEN CASE $5 WHEN 'name' THEN name_key WHEN 'email' THEN email_key END END,
+                            CASE WHEN $6 THEN CASE $5 WHEN 'name' THEN name_key WHEN 'email' THEN email_key END END DESC,
+                            CASE WHEN NOT $6 THEN position END, CASE WHEN $6 THEN position END DESC
+                   LIMIT $7 OFFSET $8
+               ) u ON true"#,
             business,
+            role,
+            status,
+            pattern,
+            sort,
+            descends,
             i64::from(page.limit),
             page.offset()
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(failed())?;
-        let total = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM users WHERE $1::uuid IS NULL OR business_id = $1"#,
-            business
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(failed())?;
-        Ok(Some(Page { items, total }))
+        .map_err(QueryError::while_("listing users"))?;
+        let total = rows.first().map_or(0, |row| row.total);
+        let items = rows.into_iter().filter_map(|row| {
+            Some(UserRow {
+                id: row.id?,
+                business_id: row.business_id?,
+                email: row.email,
+                name: row.name,
+                avatar: row.avatar,
+                role: row.role?,
+                status: row.status?,
+                created_at: row.created_at?,
+            })
+        });
+        Ok(Some(Page { items: items.collect(), total }))
     }
 
     /// One person.
@@ -197,6 +276,48 @@ impl PeopleQueries {
         .map_err(QueryError::while_("listing colleagues"))
     }
 
+    /// Sessions of a person that go on, the latest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sessions(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, QueryError> {
+        sqlx::query_as!(
+            SessionRow,
+            "SELECT id, audience, user_agent, started_at, refreshed_at, expires_at, position FROM sessions
+             WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND position < $3
+             ORDER BY position DESC LIMIT $4",
+            user.0,
+            OffsetDateTime::from(now),
+            before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX)),
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("listing sessions"))
+    }
+
+    /// Accounts that are super admins. For making sure that one is left.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn super_admins(&self, limit: u32) -> Result<Vec<UserId>, QueryError> {
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM users WHERE business_id = $1 AND role = 'SYSTEM_SUPER_ADMIN' ORDER BY status, position LIMIT $2",
+            BusinessId::SYSTEM.0,
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(QueryError::while_("looking for super admins"))?;
+        Ok(ids.into_iter().map(UserId).collect())
+    }
+
     /// Accounts of all businesses that have this email and may administer. For logging in only.
     ///
     /// # Errors
@@ -228,4 +349,10 @@ impl PeopleQueries {
         .map_err(QueryError::while_("looking for unfinished logins"))?;
         Ok(rows.into_iter().map(|row| (row.login_id, UserId(row.user_id))).collect())
     }
+}
+
+/// The pattern that finds what contains a text, whatever is in it.
+fn contains(text: &str) -> String {
+    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    format!("%{escaped}%")
 }

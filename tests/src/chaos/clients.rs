@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::support::{JS_DIR, Person, Random, Transports};
+use crate::support::{JS_DIR, Person, Random, Transports, http_client};
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +199,7 @@ async fn websocket(Device { person, since: mut cursor, mut random, inbox, .. }: 
 }
 
 async fn event_stream(Device { person, since: mut cursor, mut random, inbox, .. }: Device) {
-    let http = Client::new();
+    let http = http_client();
     loop {
         let request = http.get(format!("{}/api/messenger/events", person.url)).bearer_auth(&person.token);
         let response = request.header("Last-Event-ID", cursor.to_string()).send().await;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::support::{Answer, Person, Random};
+use crate::support::{Answer, Person, Random, http_client};
 
 /// How many things are done at the same time.
 const AT_ONCE: usize = 8;
@@ -67,7 +67,7 @@ impl Traffic {
             acts.swap(at, last);
         }
         let (next, done) = (AtomicUsize::new(0), watch::Sender::new(0));
-        Arc::new(Self { people, server, http: Client::new(), acts, next, done })
+        Arc::new(Self { people, server, http: http_client(), acts, next, done })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::scene::{Condition, Scene, scaled};
 use crate::support::{
     DEADLINE, Heard, Person, Protocol, RawStream, Server, Settings, anonymous, assert_is_standard_error, full_scale,
+    http_client,
 };
 
 #[tokio::test]
@@ -38,7 +39,7 @@ async fn nobody_opens_a_stream_without_a_token_that_is_good() {
         let bearer = format!("Bearer {token}");
         for headers in [&[][..], &[("authorization", bearer.as_str())][..]] {
             assert_eq!(refused(Protocol::Plain, &url, headers).await, 401, "{token}");
-            let mut request = Client::new().get(format!("{url}/api/messenger/events"));
+            let mut request = http_client().get(format!("{url}/api/messenger/events"));
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
@@ -101,7 +102,7 @@ async fn who_leaves_while_being_let_in_is_not_there() {
         drop(stream);
     }
     // A session that polls, and is ended in the middle of what it posts.
-    let http = Client::new();
+    let http = http_client();
     let endpoint = format!("{}/socket.io/?EIO=4&transport=polling", scene.mallory.url);
     for _ in 0..10 {
         let open = http.get(&endpoint).send().await.unwrap().text().await.unwrap();

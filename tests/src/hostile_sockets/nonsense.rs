@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::emits::about_nothing;
 use super::scene::{EVENTS, Scene, scaled};
-use crate::support::{DEADLINE, Person, Protocol, Random, seed};
+use crate::support::{DEADLINE, Person, Protocol, Random, http_client, seed};
 
 /// What nonsense is made of.
 struct Dice(Random);
@@ -207,7 +207,7 @@ async fn malformed_packets_and_addresses_over_polling_harm_nobody() {
     let seed = seed();
     println!("SWITCHBOARD_TEST_SEED={seed}");
     let began = Instant::now();
-    let http = Client::new();
+    let http = http_client();
     let connections = (0..scaled(10_000)).map(|n| {
         let dice = Dice(Random::new(seed.wrapping_add(n as u64)));
         post_nonsense(http.clone(), scene.mallory.clone(), dice)

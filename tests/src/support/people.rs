@@ -1,10 +1,11 @@
 //! People who use the server, over plain HTTP.
 
+use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::server::ADMIN;
-use super::{DEADLINE, Database, Server, Settings};
+use super::{DEADLINE, Database, Server, Settings, http_client};
 
 /// A database, a server on it, and its super admin.
 pub(crate) struct World {
@@ -44,8 +45,13 @@ pub(crate) const PASSWORD: &str = "hunter2 hunter2";
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let database = Database::create().await;
+        Self::on(Database::create().await).await
+    }
+
+    /// A world on a database in which something has happened, once the read models know of it.
+    pub(crate) async fn on(database: Database) -> Self {
         let server = Server::start(&database).await;
+        until_current(&server.url).await;
         Self::around(database, server).await
     }
 
@@ -97,10 +103,12 @@ impl World {
         count
     }
 
-    /// How many events there are.
+    /// How many events there are, but for those of receipts: devices that listen note by themselves, a second later, what they
+    /// have been handed.
     pub(crate) async fn all_events(&self) -> i64 {
         let pool = self.database.pool().await;
-        let count = sqlx::query_scalar("SELECT count(*) FROM log").fetch_one(&pool).await.unwrap();
+        let count = sqlx::query_scalar("SELECT count(*) FROM log WHERE event_type <> 'MessagesDelivered'");
+        let count = count.fetch_one(&pool).await.unwrap();
         pool.close().await;
         count
     }
@@ -123,9 +131,28 @@ impl World {
 
     /// Ends the server as a power cut would, and starts another one.
     pub(crate) async fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_with(vec![]).await
+    }
+
+    /// Ends the server as a power cut would, and starts another one that has these settings besides.
+    pub(crate) async fn kill_and_restart_with(self, env: Vec<(&'static str, String)>) -> Self {
         self.server.kill();
-        let server = Server::start(&self.database).await;
+        let server = Server::start_with(&self.database, Settings { env, ..Settings::default() }).await;
         Self::around(self.database, server).await
+    }
+}
+
+/// Waits until the read models of a server have come to where the log ends.
+pub(crate) async fn until_current(url: &str) {
+    let deadline = tokio::time::Instant::now() + DEADLINE * 20;
+    loop {
+        let ready = anonymous(url, Method::GET, "/readyz", None).await.body;
+        let lags = ready["projections"].as_object().into_iter().flatten().map(|(_, projection)| &projection["lag"]);
+        if lags.max_by_key(|lag| lag.as_u64()).is_some_and(|lag| *lag == 0) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{ready}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
@@ -142,7 +169,8 @@ impl Person {
         Self::of(url, email, &answer)
     }
 
-    fn of(url: &str, email: &str, answer: &Answer) -> Self {
+    /// Who a login has been answered for.
+    pub(crate) fn of(url: &str, email: &str, answer: &Answer) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             url: url.to_owned(),
@@ -150,13 +178,13 @@ impl Person {
             email: email.to_owned(),
             token: text(&answer.body["token"]),
             business: Business { id: text(&answer.body["user"]["businessId"]) },
-            http: Client::new(),
+            http: http_client(),
         }
     }
 
     /// The same person, at another server.
     pub(crate) fn at(&self, url: &str) -> Self {
-        Self { url: url.to_owned(), http: Client::new(), ..self.clone() }
+        Self { url: url.to_owned(), http: http_client(), ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -167,9 +195,20 @@ impl Person {
         self.request(Method::POST, path, Some(body), &[]).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.request(Method::DELETE, path, None, &[]).await
+    }
+
     /// Sends a text. The answer, whatever it is.
     pub(crate) async fn send_text(&self, to: &Self, content: &str) -> Answer {
         self.post("/api/messenger/messages", json!({"recipientId": to.id, "content": content, "type": "text"})).await
+    }
+
+    /// Uploads a file. The answer, whatever it is.
+    pub(crate) async fn upload(&self, name: &str, content_type: &str, bytes: Vec<u8>) -> Answer {
+        let part = Part::bytes(bytes).file_name(name.to_owned()).mime_str(content_type).unwrap();
+        let request = self.http.post(format!("{}/api/messenger/files", self.url)).bearer_auth(&self.token);
+        Answer::of(request.multipart(Form::new().part("file", part)).send().await.unwrap()).await.unwrap()
     }
 
     /// Calls somebody. The id of the call.
@@ -251,7 +290,7 @@ pub(crate) fn assert_is_standard_error(body: &Value, status: u16, code: &str) ->
 
 /// A request of nobody in particular.
 pub(crate) async fn anonymous(url: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
-    let mut request = Client::new().request(method, format!("{url}{path}"));
+    let mut request = http_client().request(method, format!("{url}{path}"));
     if let Some(body) = body {
         request = request.json(&body);
     }

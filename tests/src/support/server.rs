@@ -33,16 +33,18 @@ impl Server {
     }
 
     pub(crate) async fn start_with(database: &Database, mut settings: Settings) -> Self {
-        // The same for every node on a database.
-        let data_dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("data");
         settings.env.push(("DATABASE_URL", database.url()));
-        for limit in ["SWITCHBOARD_AUTH_RATE_LIMIT", "SWITCHBOARD_API_RATE_LIMIT"] {
+        for limit in ["SWITCHBOARD_AUTH_RATE_LIMIT", "SWITCHBOARD_API_RATE_LIMIT", "SWITCHBOARD_ADDRESS_RATE_LIMIT"] {
             if settings.env.iter().all(|(name, _)| *name != limit) {
                 settings.env.push((limit, "0".to_owned()));
             }
         }
         settings.env.push(("SWITCHBOARD_MASTER_KEY", "5a".repeat(32)));
-        settings.env.push(("SWITCHBOARD_DATA_DIR", data_dir.display().to_string()));
+        if settings.env.iter().all(|(name, _)| *name != "SWITCHBOARD_DATA_DIR") {
+            // The same for every node on a database.
+            let data_dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("data");
+            settings.env.push(("SWITCHBOARD_DATA_DIR", data_dir.display().to_string()));
+        }
         settings.env.push(("SWITCHBOARD_ADMIN_EMAIL", ADMIN.0.to_owned()));
         settings.env.push(("SWITCHBOARD_ADMIN_PASSWORD", ADMIN.1.to_owned()));
         Self::run(&settings).await.unwrap_or_else(|lines| panic!("the server doesn't start:\n{}", lines.join("\n")))

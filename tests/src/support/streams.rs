@@ -1,5 +1,7 @@
 //! The plain WebSocket and the event stream, as clients of their own kind.
 
+use std::time::Instant;
+
 use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::StatusCode;
@@ -27,10 +29,16 @@ pub(crate) struct PlainSocket {
 }
 
 impl PlainSocket {
-    /// Connects somebody, from a position on.
+    /// Connects somebody, from a position on. Without one it waits until what happens from now on will be told: a connection that
+    /// is open may not be listed yet.
     pub(crate) async fn connect(person: &Person, since: Option<u64>) -> Self {
         let query = since.map(|since| format!("?since={since}")).unwrap_or_default();
-        Self::open(&person.url, &query, Some(&person.token)).await.unwrap()
+        let mut socket = Self::open(&person.url, &query, Some(&person.token)).await.unwrap();
+        while since.is_none() && socket.is_quiet_about("feed:caught-up") {
+            let frame = socket.frame().await.expect("it stands").unwrap();
+            socket.waiting.push(frame);
+        }
+        socket
     }
 
     /// Tries to connect; the status of the answer, if it is refused.
@@ -64,17 +72,23 @@ impl PlainSocket {
         if let Some(at) = self.waiting.iter().position(|frame| frame["type"] == name) {
             return event(&self.waiting.remove(at));
         }
-        loop {
+        let began = Instant::now();
+        // Heartbeats come for ever.
+        while began.elapsed() < 4 * DEADLINE {
             let frame = self.frame().await.unwrap_or_else(|| panic!("no {name}, only {:?}", self.waiting)).unwrap();
             if frame["type"] == name {
                 return event(&frame);
             }
             self.waiting.push(frame);
         }
+        panic!("no {name} in time, only {:?}", self.waiting)
     }
 
     /// The next event, whatever it is.
     pub(crate) async fn next(&mut self) -> Event {
+        if !self.waiting.is_empty() {
+            return event(&self.waiting.remove(0));
+        }
         event(&self.frame().await.expect("an event").unwrap())
     }
 
@@ -85,21 +99,24 @@ impl PlainSocket {
 
     /// Emits, and waits for the answer.
     pub(crate) async fn emit(&mut self, name: &str, data: Value) -> Value {
-        self.emits += 1;
-        let id = self.emits;
-        self.send(&json!({"id": id, "emit": name, "data": data}).to_string()).await;
-        loop {
-            let mut frame = self.frame().await.expect("an answer").unwrap();
-            if frame["id"] == id {
-                return frame["ack"].take();
-            }
-            self.waiting.push(frame);
-        }
+        self.try_emit(name, data).await.expect("an answer")
     }
 
-    /// Sends a frame as it stands.
-    pub(crate) async fn send(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.unwrap();
+    /// Emits, and waits for the answer; the code with which the socket was closed, if that came first.
+    pub(crate) async fn try_emit(&mut self, name: &str, data: Value) -> Result<Value, u16> {
+        self.emits += 1;
+        let id = self.emits;
+        let text = json!({"id": id, "emit": name, "data": data}).to_string();
+        // It may be closed already, which the next frame tells.
+        let _ = self.socket.send(Message::text(text)).await;
+        loop {
+            match self.frame().await {
+                Some(Ok(mut frame)) if frame["id"] == id => return Ok(frame["ack"].take()),
+                Some(Ok(frame)) => self.waiting.push(frame),
+                Some(Err((code, _))) => return Err(code),
+                None => return Err(0),
+            }
+        }
     }
 
     /// Waits until the server closes it; the code and the reason.

@@ -1,0 +1,211 @@
+//! The history as pages, and all at once.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::audit::AuditedThing;
+use futures_util::{Stream, stream};
+use poem::Body;
+use poem::web::Data;
+use poem_openapi::param::{Header, Query as Param};
+use poem_openapi::payload::Binary;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent};
+use projections::audit::{AuditReader, ReadError};
+use serde::Serialize;
+
+use super::envelope::{AuditEvent, write_line};
+use super::query::{Query, Words};
+use crate::Api;
+use crate::auth::AdminToken;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::json_answer::JsonAnswer;
+use crate::openapi::Tag;
+
+pub(crate) struct AuditEventsApi;
+
+/// Events on a page when the client doesn't say, and at most.
+const DEFAULT_LIMIT: u32 = 100;
+pub(super) const MAX_LIMIT: u32 = 1000;
+const NDJSON: &str = "application/x-ndjson";
+
+/// A page of the history
+#[derive(Object, Serialize)]
+#[oai(rename_all = "camelCase", example)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuditEvents {
+    /// Always true
+    success: bool,
+    events: Vec<AuditEvent>,
+    /// What to go on with; null when that was all
+    next_cursor: Option<String>,
+}
+
+impl Example for AuditEvents {
+    fn example() -> Self {
+        Self { success: true, events: vec![Example::example()], next_cursor: Some("42".into()) }
+    }
+}
+
+impl AuditEvents {
+    pub(super) fn page(events: Vec<AuditEvent>, next_cursor: Option<u64>) -> Self {
+        Self { success: true, events, next_cursor: next_cursor.map(|cursor| cursor.to_string()) }
+    }
+}
+
+#[derive(ResponseContent)]
+enum Content {
+    Page(JsonAnswer<AuditEvents>),
+    /// An event a line, each as in the page
+    #[oai(content_type = "application/x-ndjson")]
+    Lines(Binary<Body>),
+}
+
+#[derive(ApiResponse)]
+enum History {
+    /// The events. `X-Position` is that of the note that they were read, which they end before
+    #[oai(status = 200)]
+    Ok(Content, #[oai(header = "X-Position")] u64),
+}
+
+#[OpenApi(prefix_path = "/api/audit", tag = "Tag::Audit")]
+impl AuditEventsApi {
+    /// Read the history
+    ///
+    /// In order; of one's own business, with a system role of all. As a page of JSON, or with `Accept: application/x-ndjson` as lines
+    /// of JSON, all there are up to now unless a `limit` is set. What breaks off is gone on with by `after`, the position of the last
+    /// event that came. Live, with the same filters: server-sent events at `/api/audit/events/stream` (`id` is the position,
+    /// `Last-Event-ID` is honoured), and a WebSocket at `/api/audit/events/ws`.
+    #[oai(path = "/events", method = "get", operation_id = "auditEvents")]
+    #[expect(clippy::too_many_arguments, reason = "these are the filters that there are")]
+    async fn events(
+        &self,
+        api: Data<&Arc<Api>>,
+        token: AdminToken,
+        /// Events after this position only
+        after: Param<Option<u64>>,
+        /// How many at most: 1 to 1000 on a page, 100 if nothing is said; as many as you like as lines
+        limit: Param<Option<u64>>,
+        /// Of this type only
+        #[oai(name = "type")]
+        event_type: Param<Option<String>>,
+        /// Of this stream only
+        stream: Param<Option<String>>,
+        /// Caused by this person only
+        actor: Param<Option<String>>,
+        /// Of this business only
+        #[oai(name = "businessId")]
+        business_id: Param<Option<String>>,
+        /// Recorded at this time or later
+        from: Param<Option<String>>,
+        /// Recorded at this time or earlier
+        to: Param<Option<String>>,
+        /// `application/x-ndjson` for lines
+        #[oai(name = "Accept")]
+        accept: Header<Option<String>>,
+    ) -> Result<History, ApiError> {
+        let words = Words {
+            after: after.0,
+            event_type: event_type.0,
+            stream: stream.0,
+            actor: actor.0,
+            business: business_id.0,
+            from: from.0,
+            to: to.0,
+        };
+        let query = Query::of(&words)?;
+        let wants_lines = accept.0.as_deref().is_some_and(wants_lines);
+        let largest = if wants_lines { u64::MAX } else { u64::from(MAX_LIMIT) };
+        if limit.0.is_some_and(|limit| limit == 0 || limit > largest) {
+            let reason = if wants_lines { "must be at least 1" } else { "must be 1 to 1000" };
+            return Err(ApiError::invalid("limit", reason));
+        }
+        let permitted = query.permit(&api, &token.request(&api), AuditedThing::Events).await?;
+        let reader = permitted.reader(&api, permitted.before).await?;
+        if wants_lines {
+            let lines = Body::from_bytes_stream(lines(reader, limit.0.unwrap_or(u64::MAX)));
+            return Ok(History::Ok(Content::Lines(Binary(lines)), permitted.noted_at));
+        }
+        let limit = limit.0.map_or(DEFAULT_LIMIT, |limit| u32::try_from(limit).unwrap_or(MAX_LIMIT));
+        let (events, cursor) = page(reader, limit).await?;
+        Ok(History::Ok(Content::Page(JsonAnswer(AuditEvents::page(events, cursor))), permitted.noted_at))
+    }
+}
+
+/// A page of so many events, and where the next one begins if there is one.
+async fn page(mut reader: AuditReader, limit: u32) -> Result<(Vec<AuditEvent>, Option<u64>), ApiError> {
+    let (mut events, mut last) = (vec![], None);
+    loop {
+        let left = limit - u32::try_from(events.len()).unwrap_or(limit);
+        if left == 0 {
+            return Ok((events, last));
+        }
+        let more = reader.next_page(left).await?;
+        if more.is_empty() {
+            return Ok((events, None));
+        }
+        last = more.last().map(|event| event.position);
+        events.extend(more.iter().map(AuditEvent::from));
+    }
+}
+
+/// Whether a client that accepts this would rather have lines.
+fn wants_lines(accept: &str) -> bool {
+    accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(NDJSON)))
+}
+
+/// Lines, made as the client takes them.
+fn lines(reader: AuditReader, limit: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(Some((reader, limit)), |state| async {
+        let (mut reader, left) = state?;
+        if left == 0 {
+            return None;
+        }
+        let page = reader.next_page(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT)).await;
+        let events = match page {
+            Ok(events) if events.is_empty() => return None,
+            Ok(events) => events,
+            // The client sees the connection break, and knows that something is missing.
+            Err(error) => return Some((Err(io::Error::other(error)), None)),
+        };
+        let mut lines = Vec::with_capacity(events.len() * 512);
+        for event in &events {
+            write_line(&mut lines, event);
+            lines.push(b'\n');
+        }
+        let left = left.saturating_sub(events.len() as u64);
+        Some((Ok(Bytes::from(lines)), Some((reader, left))))
+    })
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Index(error) => error.into(),
+            ReadError::Log(error) => {
+                tracing::warn!(%error, cause = %error.source, "the log can't be read");
+                ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
+            }
+            ReadError::Missing(_) => Self::internal(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_accepts_lines_gets_lines() {
+        for (accept, expected) in [
+            ("application/x-ndjson", true),
+            ("text/plain, Application/X-NDJSON;q=0.9", true),
+            ("application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            assert_eq!(wants_lines(accept), expected, "{accept}");
+        }
+    }
+}

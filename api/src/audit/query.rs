@@ -1,0 +1,152 @@
+//! Which part of the history is asked for, from the words of a request.
+
+use commands::HistoryRead;
+use domain::audit::AuditedThing;
+use domain::{BusinessId, Decider, DomainEvent, Timestamp, Visitor, visit_all};
+use event_store::{Position, StreamId};
+use projections::audit::{AuditFilter, AuditReader};
+use uuid::Uuid;
+
+use crate::Api;
+use crate::error::ApiError;
+
+/// What may be said about the events that are asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Words {
+    pub(super) after: Option<u64>,
+    pub(super) event_type: Option<String>,
+    pub(super) stream: Option<String>,
+    pub(super) actor: Option<String>,
+    pub(super) business: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+}
+
+/// What they mean.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    pub(super) filter: AuditFilter,
+    pub(super) business: Option<BusinessId>,
+    pub(super) after: Position,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    /// For the note that they were said.
+    said: String,
+}
+
+/// A question that may be answered.
+pub(super) struct Permitted {
+    pub(super) filter: AuditFilter,
+    pub(super) after: Position,
+    /// Position of the note that it was asked, which the answer ends before.
+    pub(super) noted_at: Position,
+    /// Position of the first event that is too late for it.
+    pub(super) before: Position,
+    /// Nothing that was recorded earlier is wanted.
+    pub(super) from: Option<Timestamp>,
+}
+
+impl Query {
+    /// # Errors
+    /// [`ApiError::ValidationError`], which names the word.
+    pub(super) fn of(words: &Words) -> Result<Self, ApiError> {
+        let said = [
+            ("after", words.after.map(|after| after.to_string())),
+            ("type", words.event_type.clone()),
+            ("stream", words.stream.clone()),
+            ("actor", words.actor.clone()),
+            ("from", words.from.clone()),
+            ("to", words.to.clone()),
+        ];
+        let said = said.into_iter().filter_map(|(name, word)| Some(format!("{name}={}", word?)));
+        let (from, to) = (time("from", words.from.as_deref())?, time("to", words.to.as_deref())?);
+        if from.zip(to).is_some_and(|(from, to)| to < from) {
+            return Err(ApiError::invalid("to", "must not be before from"));
+        }
+        if words.event_type.as_deref().is_some_and(|name| !is_known_type(name)) {
+            return Err(ApiError::invalid("type", "there are no such events: see the catalogue"));
+        }
+        let actor = words.actor.as_deref().map(Uuid::try_parse).transpose();
+        let business = words.business.as_deref().map(str::parse).transpose();
+        Ok(Self {
+            filter: AuditFilter {
+                business: None,
+                event_type: words.event_type.clone(),
+                actor: actor.map_err(|_| ApiError::invalid("actor", "must be the id of a person"))?,
+                correlation: None,
+                stream: words.stream.as_deref().map(stream_id).transpose()?,
+            },
+            business: business.map_err(|_| ApiError::not_found("Business"))?,
+            after: words.after.unwrap_or(0),
+            from,
+            to,
+            said: said.collect::<Vec<_>>().join("&"),
+        })
+    }
+
+    /// Notes that it is asked, if it may be.
+    pub(super) async fn permit(
+        self,
+        api: &Api,
+        request: &commands::Request,
+        what: AuditedThing,
+    ) -> Result<Permitted, ApiError> {
+        let query = Some(self.said).filter(|said| !said.is_empty());
+        let noted = api.commands.read_history(request, HistoryRead { business: self.business, what, query }).await?;
+        let mut after = self.after;
+        if let Some(from) = self.from {
+            after = after.max(api.position_before(from).await?);
+        }
+        let mut before = noted.position;
+        if let Some(to) = self.to {
+            before = before.min(api.position_before(to.plus_ms(1)).await?.saturating_add(1));
+        }
+        let filter = AuditFilter { business: noted.value.map(|business| business.0), ..self.filter };
+        Ok(Permitted { filter, after, noted_at: noted.position, before, from: self.from })
+    }
+}
+
+impl Permitted {
+    /// What answers it with events before some position, once the index has come that far, if it takes the index.
+    pub(super) async fn reader(&self, api: &Api, before: Position) -> Result<AuditReader, ApiError> {
+        let (index, checkpoint) = &api.audit;
+        if self.filter.needs_index() {
+            api.fresh(checkpoint, Some(before.min(self.noted_at))).await?;
+        }
+        Ok(AuditReader::new(index.clone(), api.store.clone(), self.filter.clone(), self.after, before).await?)
+    }
+}
+
+impl Api {
+    /// Position of the last event that was recorded before a moment.
+    async fn position_before(&self, time: Timestamp) -> Result<Position, ApiError> {
+        Ok(self.audit.0.position_before(&*self.store, time.into()).await?)
+    }
+}
+
+/// A moment, as it is written in requests.
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| ApiError::invalid(name, "must be a time like 2025-11-22T10:30:00Z"))
+}
+
+/// A stream, by its name.
+pub(super) fn stream_id(name: &str) -> Result<StreamId, ApiError> {
+    const MAX_CHARS: usize = 200;
+    if name.contains('\0') || name.chars().count() > MAX_CHARS {
+        return Err(ApiError::invalid("stream", "must be the name of a stream, like user-{id}"));
+    }
+    Ok(StreamId::from(name.to_owned()))
+}
+
+fn is_known_type(name: &str) -> bool {
+    struct Has<'a>(&'a str);
+    impl Visitor for Has<'_> {
+        type Output = bool;
+
+        fn visit<D: Decider>(&mut self) -> bool {
+            D::Event::types().iter().any(|event_type| event_type.name == self.0)
+        }
+    }
+    visit_all(&mut Has(name)).contains(&true)
+}

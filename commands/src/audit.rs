@@ -1,0 +1,182 @@
+//! Reading the history: who may, what is noted of it, and what an aggregate was at some moment.
+
+use std::sync::Arc;
+
+use domain::audit::{AuditCommand, AuditRead, AuditTrail, AuditedThing};
+use domain::{BusinessId, Decider, Timestamp, Visitor, visit};
+use event_store::{EventStore, Metadata, Position, RecordedEvent, StreamId};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::aggregates::{Aggregates, Created, decode};
+use crate::caller::by_the_system;
+use crate::{Clock, Commands, Done, Error, Ids, Request};
+
+/// Events of a stream that are read at once.
+const PAGE_EVENTS: usize = 1000;
+const NO_SUCH_STREAM: Error = Error::NotFound("stream");
+
+/// What somebody wants to read of the history.
+#[derive(Clone, Debug)]
+pub struct HistoryRead {
+    /// Whose history; none for that of all that the reader may see.
+    pub business: Option<BusinessId>,
+    /// How.
+    pub what: AuditedThing,
+    /// Which part of it, in words.
+    pub query: Option<String>,
+}
+
+/// Up to when a stream is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Up to a position, and including it.
+    Position(Position),
+    /// Up to a moment, and including it.
+    Time(Timestamp),
+}
+
+/// What an aggregate was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastState {
+    /// Its state, as JSON.
+    pub state: Value,
+    /// The last event that has made it what it was.
+    pub last: RecordedEvent,
+}
+
+impl Until {
+    fn includes(self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::Position(position) => event.position <= position,
+            Self::Time(time) => Timestamp::from(event.recorded_at) <= time,
+        }
+    }
+}
+
+impl Commands {
+    /// Notes that the caller reads some of the history, and returns the place up to which they may: that of the note itself, which
+    /// is not part of it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] to those who are neither administrators nor auditors; [`Error::NotFound`] when they may not see the
+    /// business.
+    pub async fn read_history(
+        &self,
+        request: &Request,
+        reading: HistoryRead,
+    ) -> Result<Done<Option<BusinessId>>, Error> {
+        let caller = &request.caller;
+        if !caller.role.may_administer() {
+            return Err(Error::Forbidden("only administrators and auditors read the history"));
+        }
+        if let Some(business) = reading.business
+            && (!caller.role.may_see(caller.business_id, business)
+                || self.business(business).await?.state.registered().is_none())
+        {
+            return Err(Error::NotFound("business"));
+        }
+        let business = if caller.role.is_system() { reading.business } else { Some(caller.business_id) };
+        let metadata = request.metadata(business.unwrap_or(caller.business_id));
+        let read = AuditRead {
+            reader_id: Some(caller.user_id),
+            business_id: business,
+            what: reading.what,
+            query: reading.query,
+            read_at: self.clock.now(),
+        };
+        let position = note(&self.aggregates, self.ids.next(), read, &metadata).await?;
+        Ok(self.done(business, position))
+    }
+
+    /// Makes sure that the caller may see a stream: whatever is in it is of one business.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such stream, or none that the caller may see.
+    pub async fn must_see_stream(&self, request: &Request, stream: &StreamId) -> Result<BusinessId, Error> {
+        let first = self.aggregates.read_events(stream, 0, 1).await?;
+        let business = first.first().map(|event| BusinessId(event.metadata.business_id)).ok_or(NO_SUCH_STREAM)?;
+        let caller = &request.caller;
+        if caller.role.may_see(caller.business_id, business) { Ok(business) } else { Err(NO_SUCH_STREAM) }
+    }
+
+    /// What the aggregate of a stream was, by replay of its rules; none when it wasn't anything yet.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when this program knows no such aggregates; when the log can't be used, or read.
+    pub async fn state_of(&self, stream: &StreamId, until: Until) -> Result<Option<PastState>, Error> {
+        let mut folding = visit(stream.category(), &mut Begin).ok_or(NO_SUCH_STREAM)?;
+        let mut last: Option<RecordedEvent> = None;
+        loop {
+            let after = last.as_ref().map_or(0, |event| event.stream_version);
+            let page = self.aggregates.read_events(stream, after, PAGE_EVENTS).await?;
+            let count = page.len();
+            let included: Vec<RecordedEvent> = page.into_iter().take_while(|event| until.includes(event)).collect();
+            for event in &included {
+                folding.take_in(event)?;
+            }
+            // Both times and positions only go on.
+            let is_over = count == 0 || included.len() < count;
+            last = included.into_iter().next_back().or(last);
+            if is_over {
+                break;
+            }
+        }
+        last.map(|last| Ok(PastState { state: folding.state()?, last })).transpose()
+    }
+}
+
+/// Notes that an operator at the command line reads some of the history, and returns the place up to which they do.
+///
+/// # Errors
+/// When the log can't be used.
+pub async fn read_history_as_operator(
+    store: Arc<dyn EventStore>,
+    clock: &dyn Clock,
+    ids: Arc<dyn Ids>,
+    read: HistoryRead,
+) -> Result<Position, Error> {
+    let metadata = by_the_system(read.business.unwrap_or(BusinessId::SYSTEM), ids.next());
+    let HistoryRead { business, what, query } = read;
+    let read = AuditRead { reader_id: None, business_id: business, what, query, read_at: clock.now() };
+    let id = ids.next();
+    note(&Aggregates::new(store, ids), id, read, &metadata).await
+}
+
+async fn note(aggregates: &Aggregates, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
+    let noted = aggregates.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
+    let noted = noted.map_err(|refusal| refusal.explain(|_| Error::Conflict("this has been noted already")))?;
+    match noted {
+        Created::New(noted) | Created::Existing(noted) => Ok(noted.position),
+    }
+}
+
+/// The state of an aggregate, whichever it is, while it takes in what has happened to it.
+trait Folding: Send {
+    fn take_in(&mut self, event: &RecordedEvent) -> Result<(), Error>;
+    fn state(&self) -> Result<Value, Error>;
+}
+
+struct Fold<D>(D);
+
+impl<D: Decider> Folding for Fold<D> {
+    fn take_in(&mut self, event: &RecordedEvent) -> Result<(), Error> {
+        self.0.evolve(&decode::<D>(event)?);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Value, Error> {
+        serde_json::to_value(&self.0).map_err(|error| Error::Internal(error.into()))
+    }
+}
+
+/// Begins with an aggregate to which nothing has happened.
+struct Begin;
+
+impl Visitor for Begin {
+    type Output = Box<dyn Folding>;
+
+    fn visit<D: Decider>(&mut self) -> Box<dyn Folding> {
+        Box::new(Fold(D::default()))
+    }
+}

@@ -1,0 +1,210 @@
+//! Files: taking them in, handing them out, sending them with messages, and giving up those that no message carries.
+
+use std::sync::Arc;
+
+use domain::file::{Carrier, File, FileCommand, FileError, FileUploaded, Kept, UploadFile};
+use domain::message::{Message, MessageSent};
+use domain::{ContentType, FileId, FileName, MessageId, Timestamp, UserId};
+use event_store::Metadata;
+
+use crate::aggregates::{Created, Refusal};
+use crate::caller::by_the_system;
+use crate::state_cache::Loaded;
+use crate::{Commands, Done, Error, Request};
+
+/// How long a file is kept that no message carries, in milliseconds.
+const IDLE_MS: i64 = 24 * 60 * 60 * 1000;
+/// Files that are looked at in one sweep.
+const LIMIT: u32 = 100;
+
+/// A file whose bytes are kept.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// Under which its bytes are kept.
+    pub id: FileId,
+    /// What its uploader calls it.
+    pub name: FileName,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// What it is.
+    pub content_type: ContentType,
+    /// Of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Commands {
+    /// Takes a file in whose bytes are kept already.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn upload_file(&self, request: &Request, new: NewFile) -> Result<Done<FileUploaded>, Error> {
+        let upload = FileCommand::Upload(UploadFile {
+            id: new.id,
+            business_id: request.caller.business_id,
+            uploader_id: request.caller.user_id,
+            name: new.name,
+            size_bytes: new.size_bytes,
+            content_type: new.content_type,
+            sha256: new.sha256,
+            at: self.clock.now(),
+        });
+        let metadata = request.metadata(request.caller.business_id);
+        match self.aggregates.create::<File>(&new.id.to_string(), upload, &metadata).await.map_err(explain_file)? {
+            Created::New(file) => {
+                let uploaded = file.state.kept().map(|file| file.uploaded.clone()).ok_or(Error::NotFound("file"))?;
+                Ok(self.done(uploaded, file.position))
+            }
+            Created::Existing(_) => Err(explain_file(Refusal::Rule(FileError::AlreadyUploaded))),
+        }
+    }
+
+    /// A file that the caller may have: its uploader, and the parties of the messages that carry it. Which those are, the messages
+    /// say, as they are now: what a file knows of them was written down before they came.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such file, or none that the caller may have.
+    pub async fn file_for(&self, request: &Request, id: FileId) -> Result<Done<FileUploaded>, Error> {
+        let user = request.caller.user_id;
+        // What is remembered may be a moment old, and who has just been told of a file must not be told that there is none.
+        for file in [self.file(id).await?, self.aggregates.read::<File>(&id.to_string()).await?] {
+            let Some(kept) = file.state.kept() else { continue };
+            if self.is_for(kept, user).await? {
+                return Ok(Done { value: kept.uploaded.clone(), position: file.position });
+            }
+        }
+        Err(Error::NotFound("file"))
+    }
+
+    async fn is_for(&self, file: &Kept, user: UserId) -> Result<bool, Error> {
+        if file.uploaded.uploader_id == user {
+            return Ok(true);
+        }
+        for carrier in file.carriers_of(user) {
+            let message = self.carries(carrier.message_id, file.uploaded.file_id).await?;
+            if message.is_some_and(|message| message.is_visible_to(user)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Of these files, those that nothing is known of, or not any more. For finding bytes that were left by a node that died.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn unknown_files(&self, ids: Vec<FileId>) -> Result<Vec<FileId>, Error> {
+        let mut unknown = vec![];
+        for id in ids {
+            // Not from what is remembered: nobody asks for these.
+            if self.aggregates.replay::<File>(&id.to_string()).await?.state.kept().is_none() {
+                unknown.push(id);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// What is known of the files that go with a message; those that are gone are left out.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn uploaded(&self, files: &[FileId]) -> Result<Vec<FileUploaded>, Error> {
+        let mut uploaded = vec![];
+        for file in files {
+            uploaded.extend(self.file(*file).await?.state.kept().map(|file| file.uploaded.clone()));
+        }
+        Ok(uploaded)
+    }
+
+    /// Gives up files that no message has carried for a day. Returns them: their bytes are to be deleted, which may be done again
+    /// and again. To be called now and then; any number of nodes may do it at the same time.
+    ///
+    /// # Errors
+    /// When the log or the database can't be used. What is left is found the next time.
+    pub async fn sweep_files(&self) -> Result<Vec<FileId>, Error> {
+        let before = self.clock.now().plus_ms(-IDLE_MS);
+        for (file, message) in self.lookups.stale_carriers(before, LIMIT).await? {
+            // One that can't be helped must not keep the others.
+            if let Err(error) = self.take_from_gone(file, message).await {
+                tracing::warn!(%error, %file, "a file can't be taken from a message that is gone");
+            }
+        }
+        let mut removed = vec![];
+        for file in self.lookups.idle_files(before, LIMIT).await? {
+            match self.remove_idle(file, before).await {
+                Ok(true) => removed.push(file),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, %file, "a file that nobody needs can't be removed"),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Takes a file from a message, unless that carries it after all: the lookup may be wrong.
+    async fn take_from_gone(&self, file: FileId, message: MessageId) -> Result<(), Error> {
+        let Some(kept) = self.file(file).await?.state.kept().cloned() else { return Ok(()) };
+        if self.carries(message, file).await?.is_some() {
+            return Ok(());
+        }
+        self.detach(&by_the_system(kept.uploaded.business_id, self.ids.next()), message, &[file]).await
+    }
+
+    /// Whether a file is removed now, or was before: perhaps by a node that died before its bytes were deleted.
+    async fn remove_idle(&self, id: FileId, idle_since: Timestamp) -> Result<bool, Error> {
+        let file = self.file(id).await?;
+        let Some(kept) = file.state.kept() else { return Ok(true) };
+        let remove = FileCommand::Remove { idle_since, at: self.clock.now() };
+        let metadata = by_the_system(kept.uploaded.business_id, self.ids.next());
+        match self.aggregates.execute::<File>(&id.to_string(), remove, &metadata).await {
+            Ok(_) => Ok(true),
+            // It was sent meanwhile: the lookup was late.
+            Err(Refusal::Rule(FileError::InUse)) => Ok(false),
+            Err(refusal) => Err(explain_file(refusal)),
+        }
+    }
+
+    /// The message, if it can be read and carries this file.
+    async fn carries(&self, message: MessageId, file: FileId) -> Result<Option<MessageSent>, Error> {
+        let message = self.aggregates.replay::<Message>(&message.to_string()).await?;
+        let standing = message.state.standing().map(|message| message.sent.clone());
+        Ok(standing.filter(|sent| sent.attachments.contains(&file)))
+    }
+
+    /// Gives files to a message that is about to be sent.
+    pub(crate) async fn attach(&self, request: &Request, carrier: Carrier, files: &[FileId]) -> Result<(), Error> {
+        let metadata = request.metadata(request.caller.business_id);
+        for file in files {
+            let attach = FileCommand::Attach { carrier, at: self.clock.now() };
+            self.aggregates.execute::<File>(&file.to_string(), attach, &metadata).await.map_err(explain_file)?;
+        }
+        Ok(())
+    }
+
+    /// Takes files from a message that is deleted, or was never sent.
+    pub(crate) async fn detach(
+        &self,
+        metadata: &Metadata,
+        message_id: MessageId,
+        files: &[FileId],
+    ) -> Result<(), Error> {
+        for file in files {
+            let detach = FileCommand::Detach { message_id, at: self.clock.now() };
+            let detached = self.aggregates.execute::<File>(&file.to_string(), detach, metadata).await;
+            self.done((), detached.map_err(explain_file)?.position);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn file(&self, id: FileId) -> Result<Arc<Loaded<File>>, Error> {
+        self.aggregates.load::<File>(&id.to_string()).await
+    }
+}
+
+fn explain_file(refusal: Refusal<FileError>) -> Error {
+    refusal.explain(|rule| match rule {
+        // Whoever may not send a file may not know of it either.
+        FileError::NoSuchFile | FileError::NotTheUploader => Error::NotFound("file"),
+        FileError::AlreadyUploaded => Error::Conflict("this file has been uploaded already"),
+        FileError::SentTooOften => Error::Conflict("this file has been sent too often: upload it again"),
+        FileError::InUse => Error::Conflict("this file is in use"),
+    })
+}

@@ -1,0 +1,74 @@
+//! Ending sessions: one's own, and as an administrator those of others.
+
+use domain::session::{RevokeReason, Session, SessionCommand};
+use domain::user::{User, UserCommand};
+use domain::{BusinessId, SessionId, UserId};
+
+use crate::log_in::explain_session;
+use crate::users::explain_user;
+use crate::{Caller, Commands, Done, Error, Request};
+
+const NO_SUCH_SESSION: Error = Error::NotFound("session");
+
+impl Commands {
+    /// Ends the session of the request.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn log_out(&self, request: &Request) -> Result<Done<()>, Error> {
+        let Caller { session_id, business_id, .. } = request.caller;
+        self.revoke(request, business_id, session_id, RevokeReason::LoggedOut).await
+    }
+
+    /// Ends a session of the caller's. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the caller has no such session.
+    pub async fn end_own_session(&self, request: &Request, id: SessionId) -> Result<Done<()>, Error> {
+        self.must_be_of(request.caller.user_id, id).await?;
+        self.revoke(request, request.caller.business_id, id, RevokeReason::EndedByOwner).await
+    }
+
+    /// Ends a session of somebody whom the caller manages. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such person or session, or none that the caller may see; [`Error::Forbidden`] when the
+    /// caller may see but not manage the person.
+    pub async fn end_session_of(&self, request: &Request, user: UserId, id: SessionId) -> Result<Done<()>, Error> {
+        let account = self.managed(request, user).await?;
+        self.must_be_of(user, id).await?;
+        self.revoke(request, account.business_id, id, RevokeReason::EndedByAdmin).await
+    }
+
+    /// Logs somebody out everywhere whom the caller manages.
+    ///
+    /// # Errors
+    /// As [`Self::suspend_user`], but for oneself.
+    pub async fn end_sessions_of(&self, request: &Request, user: UserId) -> Result<Done<()>, Error> {
+        let account = self.managed(request, user).await?;
+        let end = UserCommand::EndSessions { at: self.clock.now() };
+        let metadata = request.metadata(account.business_id);
+        let ended = self.aggregates.execute::<User>(&user.to_string(), end, &metadata).await.map_err(explain_user)?;
+        Ok(self.done((), ended.position))
+    }
+
+    async fn must_be_of(&self, user: UserId, id: SessionId) -> Result<(), Error> {
+        match &self.session(id).await?.state {
+            Session::Live(session) | Session::Revoked(session) if session.user_id == user => Ok(()),
+            Session::Unstarted | Session::Live(_) | Session::Revoked(_) => Err(NO_SUCH_SESSION),
+        }
+    }
+
+    async fn revoke(
+        &self,
+        request: &Request,
+        business: BusinessId,
+        id: SessionId,
+        reason: RevokeReason,
+    ) -> Result<Done<()>, Error> {
+        let revoke = SessionCommand::Revoke { reason, at: self.clock.now() };
+        let metadata = request.metadata(business);
+        let revoked = self.aggregates.execute::<Session>(&id.to_string(), revoke, &metadata).await;
+        Ok(self.done((), revoked.map_err(explain_session)?.position))
+    }
+}

@@ -1,0 +1,34 @@
+//! Making sure that the installation never loses its last super admin.
+
+use domain::super_admins::{SuperAdmins, SuperAdminsCommand, SuperAdminsError};
+use domain::{BusinessId, Role, UserId};
+
+use crate::{Commands, Error, Request};
+
+/// Super admins that are looked at: one who is left is enough.
+const LOOKED_AT: u32 = 100;
+
+impl Commands {
+    /// Somebody is about to stop being an active super admin, one way or another.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when they are the last one.
+    pub(crate) async fn let_super_admin_go(&self, request: &Request, user_id: UserId) -> Result<(), Error> {
+        let mut others = vec![];
+        for other in self.lookups.super_admins(LOOKED_AT, self.acknowledged()).await? {
+            let user = self.aggregates.read::<domain::user::User>(&other.to_string()).await?;
+            let is_one = user.state.active().is_some_and(|account| account.role == Role::SystemSuperAdmin);
+            if is_one && other != user_id {
+                others.push(other);
+            }
+        }
+        let let_go = SuperAdminsCommand::LetGo { user_id, others, at: self.clock.now() };
+        let metadata = request.metadata(BusinessId::SYSTEM);
+        match self.aggregates.execute_on_log::<SuperAdmins>(&SuperAdmins::stream_id(), let_go, &metadata).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                Err(refusal.explain(|SuperAdminsError::LastOne| Error::Conflict("the last super admin stays one")))
+            }
+        }
+    }
+}
