@@ -288,7 +288,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
 
     /// Has the tables change places, if they can be had and not too much is left to be taken in.
     async fn swap(&mut self) -> Result<bool, RebuildError> {
-        let Shadow { projector, schema, live, connection, intake } = &mut self.shadow;
+        let Shadow { projector, schema, live, connection, intake, .. } = &mut self.shadow;
         match swap(*projector, schema, live, connection, intake, &*self.foundations.store).await {
             Ok(swapped) => Ok(swapped),
             // Somebody reads for longer than we wait (lock_not_available), or waits for us (deadlock_detected).

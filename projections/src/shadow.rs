@@ -23,6 +23,13 @@ pub(crate) struct Shadow {
     /// Sees the tables of the shadow in place of those that serve.
     pub(crate) connection: PgConnection,
     pub(crate) intake: Intake,
+    ahead: Option<Ahead>,
+}
+
+/// Events that were read before it was their turn.
+struct Ahead {
+    after: Position,
+    page: Vec<RecordedEvent>,
 }
 
 /// What became of opening a shadow.
@@ -46,7 +53,7 @@ impl Shadow {
             make(&mut connection, &schema, &live, projector).await?;
         }
         let intake = Intake::begin(projector, &mut connection).await?;
-        Ok(Opened::Ours(Box::new(Self { projector, schema, live, connection, intake })))
+        Ok(Opened::Ours(Box::new(Self { projector, schema, live, connection, intake, ahead: None })))
     }
 
     /// Throws away what is in it and makes it anew.
@@ -56,10 +63,28 @@ impl Shadow {
         Ok(())
     }
 
-    /// Takes the next page of the log in, nothing of it after a position. Returns how many events that were: none when there are
-    /// no more.
+    /// Takes the next page of the log in, nothing of it after a position, and reads the one after it meanwhile. Returns how many
+    /// events that were: none when there are no more.
     pub(crate) async fn take_in_page(&mut self, store: &dyn EventStore, until: Position) -> Result<usize, Setback> {
-        take_in_page(&mut self.intake, &mut self.connection, store, until).await
+        let after = self.intake.at;
+        if after >= until {
+            return Ok(0);
+        }
+        let page = match self.ahead.take() {
+            Some(ahead) if ahead.after == after => ahead.page,
+            _ => store.read_all(after, PAGE_EVENTS).await?,
+        };
+        // After a page that isn't full there is nothing yet.
+        let last = page.last().map(|event| event.position).filter(|last| page.len() == PAGE_EVENTS && *last < until);
+        let read_ahead = async {
+            let Some(after) = last else { return Ok(None) };
+            store.read_all(after, PAGE_EVENTS).await.map(|page| Some(Ahead { after, page }))
+        };
+        let events = up_to(&page, until);
+        let (ahead, taken) = tokio::join!(read_ahead, self.intake.take_in(&mut self.connection, &events));
+        taken?;
+        self.ahead = ahead?;
+        Ok(events.len())
     }
 
     /// Throws it away.
@@ -80,9 +105,13 @@ pub(crate) async fn take_in_page(
         return Ok(0);
     }
     let page = store.read_all(intake.at, PAGE_EVENTS).await?;
-    let events: Vec<&RecordedEvent> = page.iter().take_while(|event| event.position <= until).collect();
+    let events = up_to(&page, until);
     intake.take_in(connection, &events).await?;
     Ok(events.len())
+}
+
+fn up_to(page: &[RecordedEvent], until: Position) -> Vec<&RecordedEvent> {
+    page.iter().take_while(|event| event.position <= until).collect()
 }
 
 /// Whether a shadow that was left behind can be gone on with: it is of the same version, and of tables as they are now.

@@ -87,23 +87,25 @@ pub struct MessagingQueries {
     pool: PgPool,
 }
 
-/// How far each member of a conversation has got.
-struct Cursors(HashMap<Uuid, Cursor>);
-
-/// Positions of the last message that somebody has read, and that one of their devices has been handed.
-struct Cursor {
-    read: i64,
-    delivered: i64,
-}
-
-impl Cursors {
-    /// Says of a message whether its recipient has got that far.
-    fn mark(&self, message: &mut MessageRow) {
-        if let Some(cursor) = self.0.get(&message.recipient_id) {
-            message.read = cursor.read >= message.position;
-            message.delivered = cursor.delivered >= message.position;
-        }
-    }
+/// Messages, and whether their recipients have got that far. `$conversation` is that of all of them: where its members are is looked
+/// up once, and not with each message.
+macro_rules! messages {
+    ($conversation:literal, $which:literal, $($argument:expr),+) => {
+        sqlx::query_as!(
+            MessageRow,
+            r#"WITH member AS MATERIALIZED (
+                   SELECT user_id, read_position, greatest(read_position, delivered_position) AS delivered_position
+                   FROM conversation_members WHERE conversation_id = "# + $conversation + r#"
+               )
+               SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to, sent_at,
+                      edited_at, deleted_at,
+                      coalesce(position <= (SELECT read_position FROM member WHERE user_id = recipient_id), false) AS "read!",
+                      coalesce(position <= (SELECT delivered_position FROM member WHERE user_id = recipient_id), false)
+                          AS "delivered!"
+               FROM messages WHERE "# + $which,
+            $($argument),+
+        )
+    };
 }
 
 /// The largest position that there can be, for those who name none.
@@ -123,34 +125,15 @@ impl MessagingQueries {
     /// # Errors
     /// When the database fails.
     pub async fn message(&self, id: MessageId, viewer: UserId) -> Result<Option<MessageRow>, QueryError> {
-        let message = sqlx::query_as!(
-            MessageRow,
-            r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to, sent_at,
-                      edited_at, deleted_at, false AS "read!", false AS "delivered!"
-               FROM messages WHERE id = $1 AND (sender_id = $2 OR recipient_id = $2)"#,
+        messages!(
+            "(SELECT conversation_id FROM messages WHERE id = $1)",
+            "id = $1 AND (sender_id = $2 OR recipient_id = $2)",
             id.0,
             viewer.0
         )
         .fetch_optional(&self.pool)
         .await
-        .map_err(QueryError::while_("reading a message"))?;
-        let Some(mut message) = message else { return Ok(None) };
-        self.cursors(message.conversation_id).await?.mark(&mut message);
-        Ok(Some(message))
-    }
-
-    /// How far each of a conversation has got. Looked up by itself, so that what is asked of messages is asked of one index.
-    async fn cursors(&self, conversation: Uuid) -> Result<Cursors, QueryError> {
-        let members = sqlx::query!(
-            "SELECT user_id, read_position, delivered_position FROM conversation_members WHERE conversation_id = $1",
-            conversation
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(QueryError::while_("reading who is in a conversation"))?;
-        let cursor = |read: i64, delivered: i64| Cursor { read, delivered: delivered.max(read) };
-        let members = members.into_iter();
-        Ok(Cursors(members.map(|row| (row.user_id, cursor(row.read_position, row.delivered_position))).collect()))
+        .map_err(QueryError::while_("reading a message"))
     }
 
     /// Of these messages, those that were edited or deleted, as they are now. For those who were away meanwhile.
@@ -186,45 +169,45 @@ impl MessagingQueries {
         range: Range,
         limit: u32,
     ) -> Result<Option<Vec<MessageRow>>, QueryError> {
-        let cursors = self.cursors(id.0).await?;
-        if !cursors.0.contains_key(&viewer.0) {
-            return Ok(None);
-        }
         let (after, before) = (position_or(range.after, 0), position_or(range.before, i64::MAX));
+        let limit = i64::from(limit);
         let oldest_first = range.after.is_some() && range.before.is_none();
         let rows = if oldest_first {
-            sqlx::query_as!(
-                MessageRow,
-                r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to,
-                          sent_at, edited_at, deleted_at, false AS "read!", false AS "delivered!"
-                   FROM messages
-                   WHERE conversation_id = $1 AND position > $2 ORDER BY position LIMIT $3"#,
+            let messages = messages!(
+                "$1",
+                "conversation_id = $1 AND EXISTS (SELECT FROM member WHERE user_id = $2) AND position > $3
+                 ORDER BY position LIMIT $4",
                 id.0,
+                viewer.0,
                 after,
-                i64::from(limit)
-            )
-            .fetch_all(&self.pool)
-            .await
+                limit
+            );
+            messages.fetch_all(&self.pool).await
         } else {
-            sqlx::query_as!(
-                MessageRow,
-                r#"SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to,
-                          sent_at, edited_at, deleted_at, false AS "read!", false AS "delivered!"
-                   FROM messages
-                   WHERE conversation_id = $1 AND position > $2 AND position < $3 ORDER BY position DESC LIMIT $4"#,
+            let messages = messages!(
+                "$1",
+                "conversation_id = $1 AND EXISTS (SELECT FROM member WHERE user_id = $2) AND position > $3 AND position < $4
+                 ORDER BY position DESC LIMIT $5",
                 id.0,
+                viewer.0,
                 after,
                 before,
-                i64::from(limit)
-            )
-            .fetch_all(&self.pool)
-            .await
+                limit
+            );
+            messages.fetch_all(&self.pool).await
         };
-        let mut rows = rows.map_err(QueryError::while_("reading a conversation"))?;
-        for row in &mut rows {
-            cursors.mark(row);
-        }
-        Ok(Some(rows))
+        let rows = rows.map_err(QueryError::while_("reading a conversation"))?;
+        let is_theirs = !rows.is_empty() || self.is_in(id, viewer).await?;
+        Ok(is_theirs.then_some(rows))
+    }
+
+    async fn is_in(&self, conversation: ConversationId, user: UserId) -> Result<bool, QueryError> {
+        let found = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM conversation_members WHERE conversation_id = $1 AND user_id = $2) AS "is_in!""#,
+            conversation.0,
+            user.0
+        );
+        found.fetch_one(&self.pool).await.map_err(QueryError::while_("reading who is in a conversation"))
     }
 
     /// Conversations of a person, the one with the latest message first.

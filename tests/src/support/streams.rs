@@ -138,8 +138,9 @@ fn event(frame: &Value) -> Event {
 
 /// A stream of server-sent events.
 pub(crate) struct EventStream {
-    bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    text: String,
+    chunks: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    /// Not text yet: a chunk may end in the middle of a character.
+    bytes: Vec<u8>,
     waiting: Vec<Event>,
 }
 
@@ -154,23 +155,24 @@ impl EventStream {
     pub(crate) fn of(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
-        let bytes = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed();
-        Self { bytes, text: String::new(), waiting: vec![] }
+        let chunks = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed();
+        Self { chunks, bytes: vec![], waiting: vec![] }
     }
 
     /// The next event; none when the stream is over.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            while let Some((block, rest)) = self.text.split_once("\n\n").map(|(b, r)| (b.to_owned(), r.to_owned())) {
-                self.text = rest;
+            while let Some(end) = self.bytes.windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.bytes.drain(..end + 2).collect();
+                let block = std::str::from_utf8(&block).unwrap();
                 let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
                 if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
                     let position = field("id: ").map(|id| id.parse().unwrap());
                     return Some(Event { position, name, data: serde_json::from_str(&data).unwrap() });
                 }
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.bytes.next()).await.expect("an event in time")?.ok()?;
-            self.text.push_str(&String::from_utf8(chunk).unwrap());
+            let chunk = tokio::time::timeout(DEADLINE, self.chunks.next()).await.expect("an event in time")?.ok()?;
+            self.bytes.extend_from_slice(&chunk);
         }
     }
 
