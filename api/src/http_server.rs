@@ -78,7 +78,10 @@ async fn serve(
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (endpoint, (local, remote, scheme)) = (endpoint.clone(), from.clone());
-        async move { Ok::<_, Infallible>(endpoint.get_response((request, local, remote, scheme).into()).await.into()) }
+        // In a box, which goes when the request is answered: the connection keeps room for it as long as it lasts.
+        Box::pin(async move {
+            Ok::<_, Infallible>(endpoint.get_response((request, local, remote, scheme).into()).await.into())
+        })
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);

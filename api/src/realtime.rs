@@ -9,6 +9,7 @@ mod deliver;
 pub(crate) mod emits;
 mod event_stream;
 mod feed_event;
+mod frames;
 mod handed_over;
 mod opening;
 mod outgoing;
@@ -55,7 +56,7 @@ const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 const WS_READ_BUFFER_BYTES: usize = 512;
 /// Packets that the library keeps for a client.
 const SEND_BUFFER_PACKETS: usize = 256;
-/// Events that may wait for a stream of ours to be written.
+/// Events that may wait for a stream of ours to be written, and answers.
 const STREAM_FRAMES: usize = 64;
 /// How long clients have to take notice when the server closes their connections.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);

@@ -11,9 +11,9 @@ use std::time::Duration;
 use domain::{BusinessId, SessionId, Timestamp, UserId};
 use event_store::Position;
 use socketioxide::extract::SocketRef;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::frames::{Frame, Frames, Full};
 use super::handed_over::HandedOver;
 use super::outgoing::Outgoing;
 use super::stream::{Cutter, Streams};
@@ -61,15 +61,7 @@ pub(super) enum Outlet {
         streams: Streams,
     },
     /// Whatever writes a stream of ours.
-    Stream { frames: mpsc::Sender<Frame>, cutter: Cutter },
-}
-
-/// What a stream of ours is to write.
-#[derive(Debug)]
-pub(super) enum Frame {
-    Event(Outgoing),
-    /// The last word.
-    Close(Closing),
+    Stream { frames: Frames, cutter: Cutter },
 }
 
 /// Why a connection is closed by us.
@@ -149,10 +141,6 @@ pub(super) enum Replayed {
     /// The connection is closed.
     Closed,
 }
-
-/// There is no room.
-#[derive(Debug, PartialEq, Eq)]
-struct Full;
 
 impl Connection {
     /// A connection to which nothing goes out yet.
@@ -296,7 +284,7 @@ impl Connection {
     pub(super) fn is_abandoned(&self) -> bool {
         let is_connected = match &self.outlet {
             Outlet::SocketIo { socket, .. } => socket.connected(),
-            Outlet::Stream { frames, .. } => !frames.is_closed(),
+            Outlet::Stream { frames, .. } => !frames.is_over(),
         };
         !is_connected && self.listed_at.elapsed() > CONNECTING
     }
@@ -338,7 +326,7 @@ impl Outlet {
     fn try_send(&self, event: &Outgoing) -> Result<(), Full> {
         match self {
             Self::SocketIo { socket, .. } => socket.emit(event.event(), event.data()).map_err(|_| Full),
-            Self::Stream { frames, .. } => frames.try_send(Frame::Event(event.clone())).map_err(|_| Full),
+            Self::Stream { frames, .. } => frames.push(Frame::Event(event.clone())),
         }
     }
 
@@ -357,7 +345,7 @@ impl Outlet {
                 end_in_a_moment(is_told, end);
             }
             Self::Stream { frames, cutter } => {
-                let is_told = frames.try_send(Frame::Close(why)).is_ok();
+                let is_told = frames.push(Frame::Close(why)).is_ok();
                 let cutter = cutter.clone();
                 end_in_a_moment(is_told, move || cutter.cancel());
             }
@@ -383,9 +371,9 @@ mod tests {
 
     use super::*;
 
-    fn connection(room: usize) -> (Connection, mpsc::Receiver<Frame>) {
-        let (frames, outlet) = mpsc::channel(room);
-        let outlet_end = Outlet::Stream { frames, cutter: Cutter::new() };
+    fn connection(room: usize) -> (Connection, Frames) {
+        let outlet = Frames::new(room);
+        let outlet_end = Outlet::Stream { frames: outlet.clone(), cutter: Cutter::new() };
         let (person, business) = (UserId(Uuid::nil()), BusinessId(Uuid::nil()));
         let open_until = Timestamp::from_unix_ms(i64::MAX);
         let handed_over = Arc::new(HandedOver::default());
@@ -397,9 +385,9 @@ mod tests {
     }
 
     /// The positions of what has gone out; 0 for what has none.
-    fn sent(outlet: &mut mpsc::Receiver<Frame>) -> Vec<Position> {
+    fn sent(outlet: &Frames) -> Vec<Position> {
         let mut positions = vec![];
-        while let Ok(Frame::Event(event)) = outlet.try_recv() {
+        while let Some(Frame::Event(event)) = outlet.take() {
             positions.push(event.position().unwrap_or(0));
         }
         positions
@@ -407,56 +395,56 @@ mod tests {
 
     #[test]
     fn what_happens_while_it_is_brought_up_to_date_comes_after_what_happened_before() {
-        let (connection, mut outlet) = connection(10);
+        let (connection, outlet) = connection(10);
         connection.keep();
         assert_eq!(connection.offer(&event(7)), Offered::Fine);
-        assert!(sent(&mut outlet).is_empty());
+        assert!(sent(&outlet).is_empty());
         connection.set_cursor(6);
         connection.go_live().unwrap();
         connection.offer(&event(8));
-        assert_eq!(sent(&mut outlet), [7, 0, 8]);
+        assert_eq!(sent(&outlet), [7, 0, 8]);
     }
 
     #[test]
     fn nothing_goes_out_twice() {
-        let (connection, mut outlet) = connection(10);
+        let (connection, outlet) = connection(10);
         connection.keep();
         connection.offer(&event(5));
         connection.offer(&event(6));
         connection.set_cursor(5);
         connection.go_live().unwrap();
         connection.offer(&event(6));
-        assert_eq!(sent(&mut outlet), [6, 0]);
+        assert_eq!(sent(&outlet), [6, 0]);
     }
 
     #[tokio::test]
     async fn a_burst_puts_it_behind_and_a_replay_goes_on_where_it_was() {
-        let (connection, mut outlet) = connection(3);
+        let (connection, outlet) = connection(3);
         connection.keep();
         connection.go_live().unwrap();
         assert_eq!(connection.offer(&event(1)), Offered::Fine);
         assert_eq!(connection.offer(&event(2)), Offered::Fine);
         assert_eq!(connection.offer(&event(3)), Offered::FellBehind(2));
         assert_eq!(connection.offer(&event(4)), Offered::Fine, "the replay sends it");
-        assert_eq!(sent(&mut outlet), [0, 1, 2]);
+        assert_eq!(sent(&outlet), [0, 1, 2]);
         for position in 3..=4 {
             assert_eq!(connection.replay(&event(position)).await, Replayed::Sent);
         }
         connection.keep();
         connection.go_live().unwrap();
-        assert_eq!(sent(&mut outlet), [3, 4, 0]);
+        assert_eq!(sent(&outlet), [3, 4, 0]);
     }
 
     #[test]
     fn the_places_that_a_client_is_told_never_go_back() {
-        let (connection, mut outlet) = connection(10);
+        let (connection, outlet) = connection(10);
         connection.keep();
         connection.set_cursor(7);
         connection.go_live().unwrap();
         connection.beat(5);
         connection.beat(9);
         let mut places = vec![];
-        while let Ok(Frame::Event(event)) = outlet.try_recv() {
+        while let Some(Frame::Event(event)) = outlet.take() {
             places.push(event.value()["position"].as_u64().unwrap());
         }
         assert_eq!(places, [7, 7, 9]);
@@ -465,28 +453,28 @@ mod tests {
 
     #[test]
     fn more_than_can_be_kept_is_left_to_a_replay() {
-        let (connection, mut outlet) = connection(1000);
+        let (connection, outlet) = connection(1000);
         connection.keep();
         for position in 1..=300 {
             connection.offer(&event(position));
         }
         assert_eq!(connection.go_live(), Err(0));
-        assert!(sent(&mut outlet).is_empty());
+        assert!(sent(&outlet).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_makes_no_room_is_given_up_after_a_while() {
-        let (connection, mut outlet) = connection(1);
+        let (connection, outlet) = connection(1);
         assert_eq!(connection.replay(&event(1)).await, Replayed::Sent);
         let began = Instant::now();
         assert_eq!(connection.replay(&event(2)).await, Replayed::Stalled);
         assert!(began.elapsed() >= PATIENCE);
-        assert_eq!(sent(&mut outlet), [1]);
+        assert_eq!(sent(&outlet), [1]);
     }
 
     #[tokio::test]
     async fn nothing_goes_out_after_the_last_word() {
-        let (connection, mut outlet) = connection(10);
+        let (connection, outlet) = connection(10);
         connection.keep();
         connection.go_live().unwrap();
         connection.close(Closing::LoggedOut);
@@ -495,6 +483,6 @@ mod tests {
         connection.keep();
         connection.go_live().unwrap();
         assert_eq!(connection.replay(&event(1)).await, Replayed::Closed);
-        assert_eq!(sent(&mut outlet), [0], "it was told once that it is up to date");
+        assert_eq!(sent(&outlet), [0], "it was told once that it is up to date");
     }
 }

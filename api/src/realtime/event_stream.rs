@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures_util::stream;
 use poem::http::header;
 use poem::{Body, Response};
-use tokio::sync::mpsc;
 use tokio::time::Interval;
 use tokio_util::sync::DropGuard;
 
-use super::connection::{Connection, Frame, Outlet};
-use super::opening::Opening;
+use super::connection::Outlet;
+use super::frames::{Frame, Frames};
+use super::opening::{Listed, Opening};
 use super::{STREAM_FRAMES, Shared};
 
 /// How often the client hears that the stream is alive. How far the feed is, it hears as an event.
@@ -20,17 +20,17 @@ const COMMENT: Duration = Duration::from_secs(15);
 
 /// Opens a stream of events.
 pub(super) async fn open(shared: &Arc<Shared>, opening: Opening) -> Response {
-    let (frames, to_write) = mpsc::channel(STREAM_FRAMES);
+    let frames = Frames::new(STREAM_FRAMES);
     let cutter = shared.streams.cutter();
-    let outlet = Outlet::Stream { frames, cutter: cutter.clone() };
+    let outlet = Outlet::Stream { frames: frames.clone(), cutter: cutter.clone() };
     let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
     let mut comments = tokio::time::interval(COMMENT);
     comments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let writing = Writing {
-        to_write,
         comments,
         is_over: false,
-        _listed: Listed { shared: shared.clone(), connection: connection.clone() },
+        _listed: Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() },
+        frames,
         _cut_with_it: cutter.clone().drop_guard(),
     };
     shared.welcome(connection, opening.since).await;
@@ -53,7 +53,7 @@ pub(super) async fn open(shared: &Arc<Shared>, opening: Opening) -> Response {
 }
 
 struct Writing {
-    to_write: mpsc::Receiver<Frame>,
+    frames: Frames,
     comments: Interval,
     is_over: bool,
     _listed: Listed,
@@ -66,30 +66,22 @@ impl Writing {
         if self.is_over {
             return None;
         }
-        let text = tokio::select! {
-            frame = self.to_write.recv() => match frame? {
-                Frame::Event(event) => event.server_sent(),
-                Frame::Close(why) => {
-                    self.is_over = true;
-                    let body = serde_json::to_string(&why.body()).unwrap_or_default();
-                    format!("event: error\ndata: {body}\n\n")
-                }
-            },
-            // The first comes at once: the client learns that the stream is open.
-            _ = self.comments.tick() => ":\n\n".to_owned(),
-        };
-        Some(text.into())
-    }
-}
-
-/// Strikes the connection off once nobody reads the stream.
-struct Listed {
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.shared.connections.remove(&self.connection);
+        loop {
+            let text = tokio::select! {
+                frame = self.frames.next() => match frame {
+                    Some(Frame::Event(event)) => event.server_sent(),
+                    Some(Frame::Close(why)) => {
+                        self.is_over = true;
+                        let body = serde_json::to_string(&why.body()).unwrap_or_default();
+                        format!("event: error\ndata: {body}\n\n")
+                    }
+                    // Over this transport clients say nothing.
+                    Some(Frame::Answer(_)) | None => continue,
+                },
+                // The first comes at once: the client learns that the stream is open.
+                _ = self.comments.tick() => ":\n\n".to_owned(),
+            };
+            return Some(text.into());
+        }
     }
 }

@@ -9,6 +9,8 @@ use event_store::Position;
 use poem::http::{HeaderMap, Uri};
 use poem::{Endpoint, Request, Response, Result};
 
+use super::connection::Connection;
+use super::frames::Frames;
 use super::upgrade::{accept_upgrade, wants_websocket};
 use super::{Shared, event_stream, websocket};
 use crate::auth::bearer;
@@ -50,6 +52,20 @@ impl Opening {
         let since = since
             .map(|(name, text)| text.parse().map_err(|_| ApiError::invalid(name, "must be a position in the feed")));
         Ok(Self { caller, open_until, since: since.transpose()? })
+    }
+}
+
+/// Strikes a connection off once nobody writes its stream any more.
+pub(super) struct Listed {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) frames: Frames,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.frames.end();
+        self.shared.connections.remove(&self.connection);
     }
 }
 
@@ -98,8 +114,10 @@ impl Endpoint for WebSocketEndpoint {
         let shared = self.0.clone();
         let cutter = shared.streams.cutter();
         accept_upgrade(&request, &key, move |stream| async move {
-            let stream = shared.streams.cuttable(stream, cutter.clone(), None);
-            websocket::serve(shared, opening, stream, cutter).await;
+            tokio::select! {
+                () = cutter.cancelled() => {}
+                () = websocket::serve(shared, opening, stream, cutter.clone()) => {}
+            }
         })
     }
 }

@@ -4,21 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::SplitSink;
+use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt, future};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WireFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::connection::{Closing, Frame, Outlet};
+use super::connection::{Closing, Outlet};
 use super::emits::Client;
-use super::opening::Opening;
+use super::frames::{Frame, Frames, Promise};
+use super::opening::{Listed, Opening};
 use super::stream::Cutter;
 use super::{MAX_MESSAGE_BYTES, STREAM_FRAMES, Shared};
 use crate::error::{ApiError, ErrorBody, ErrorCode};
@@ -27,8 +28,8 @@ use crate::error::{ApiError, ErrorBody, ErrorCode};
 const PING: Duration = Duration::from_secs(25);
 /// How long a client may say nothing at all.
 const SILENCE: Duration = Duration::from_mins(1);
-/// Answers that may wait to be written.
-const ANSWERS: usize = 64;
+/// Most of what is written fits into one frame of this size.
+const PIECE_BYTES: usize = 1024;
 
 /// The smallest buffers: the default ones are 128 KiB a connection, filled with zeroes.
 fn config() -> WebSocketConfig {
@@ -63,32 +64,27 @@ pub(super) async fn serve<S>(shared: Arc<Shared>, opening: Opening, stream: S, c
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let (sink, mut heard) = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await.split();
-    let (frames, mut to_write) = mpsc::channel(STREAM_FRAMES);
-    let connection = shared.admit(opening.caller, opening.open_until, opening.since, Outlet::Stream { frames, cutter });
-    shared.welcome(connection.clone(), opening.since).await;
-    let client = Arc::new(Client::new(shared.clone(), opening.caller));
-    let (answer, mut answers) = mpsc::channel(ANSWERS);
+    let mut socket = Socket(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await);
+    let frames = Frames::new(STREAM_FRAMES);
+    let outlet = Outlet::Stream { frames: frames.clone(), cutter };
+    let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
+    let _listed = Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() };
+    shared.welcome(connection, opening.since).await;
+    let client = Arc::new(Client::new(shared, opening.caller));
     // Nothing is listened to that there would be no room to answer.
     let mut room = None;
     let mut ping = tokio::time::interval(PING);
     let mut last_heard = Instant::now();
-    let mut writer = Writer(sink);
     loop {
+        room = room.or_else(|| frames.promise());
         let written = tokio::select! {
-            Some(frame) = to_write.recv() => match frame {
-                Frame::Event(event) => writer.text(event.frame()).await,
-                Frame::Close(why) => {
-                    writer.close(why).await;
-                    break;
-                }
+            frame = frames.next() => match frame {
+                Some(Frame::Event(event)) => socket.text(event.frame()).await,
+                Some(Frame::Answer(answer)) => socket.text(answer).await,
+                Some(Frame::Close(why)) => return socket.close(why).await,
+                None => Ok(()),
             },
-            Some(answer) = answers.recv() => writer.text(answer).await,
-            place = answer.clone().reserve_owned(), if room.is_none() => {
-                room = place.ok();
-                Ok(())
-            }
-            message = heard.next(), if room.is_some() => {
+            message = socket.0.next(), if room.is_some() => {
                 last_heard = Instant::now();
                 match message {
                     Some(Ok(Message::Text(text))) => {
@@ -97,31 +93,30 @@ where
                         }
                         Ok(())
                     }
-                    Some(Ok(Message::Binary(_))) => writer.text(malformed("frames must be text")).await,
+                    Some(Ok(Message::Binary(_))) => socket.text(malformed("frames must be text")).await,
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 }
             }
             _ = ping.tick() => {
                 if last_heard.elapsed() > SILENCE {
-                    break;
+                    return;
                 }
-                writer.0.send(Message::Ping(vec![].into())).await
+                socket.0.send(Message::Ping(vec![].into())).await
             }
         };
         if written.is_err() {
-            break;
+            return;
         }
     }
-    shared.connections.remove(&connection);
 }
 
 /// Works on what a client says, and has it answered where there is room for it.
-fn listen(client: &Arc<Client>, room: OwnedPermit<String>, text: &str) {
+fn listen(client: &Arc<Client>, room: Promise, text: &str) {
     let Emit { id, emit, data } = match serde_json::from_str(text) {
         Ok(emit) => emit,
         Err(error) => {
-            room.send(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
+            room.keep(malformed(&format!("a frame must be {{id, emit, data}}: {error:.100}")));
             return;
         }
     };
@@ -131,7 +126,7 @@ fn listen(client: &Arc<Client>, room: OwnedPermit<String>, text: &str) {
             Err(error) => Some(serde_json::to_value(error.body()).unwrap_or_default()),
         };
         if let Some(ack) = ack {
-            room.send(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
+            room.keep(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
         }
         future::ready(()).boxed()
     };
@@ -145,11 +140,22 @@ fn malformed(reason: &str) -> String {
     serde_json::to_string(&Answer { id: None, ack }).unwrap_or_default()
 }
 
-struct Writer<S>(SplitSink<WebSocketStream<S>, Message>);
+struct Socket<S>(WebSocketStream<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Writes a message, in pieces: the library keeps a buffer as large as the largest frame that it has ever written.
     async fn text(&mut self, text: String) -> Result<(), Error> {
-        self.0.send(Message::text(text)).await
+        let mut rest = Bytes::from(text);
+        let mut opcode = Data::Text;
+        loop {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            let is_last = rest.is_empty();
+            self.0.feed(Message::Frame(WireFrame::message(piece, OpCode::Data(opcode), is_last))).await?;
+            if is_last {
+                return self.0.flush().await;
+            }
+            opcode = Data::Continue;
+        }
     }
 
     /// The codes of applications begin at 4000; these end like the HTTP statuses.

@@ -1,6 +1,8 @@
 //! The steps of sending a message, each by itself: `cargo bench -p bench`. To compare two states of the code, keep the figures of
 //! one with `-- --save-baseline before`, and measure the other with `-- --baseline before`.
 
+mod product;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use domain::{BusinessId, Decider, DomainEvent, MessageId, MessageText, Timestamp
 use event_store::memory::MemoryStore;
 use event_store::postgres::PostgresStore;
 use event_store::{Actor, Append, EventStore, Expected, Metadata, NewEvent, StreamId, codec};
+use poem::http::{Method, StatusCode};
 use projections::audit::Audit;
 use projections::feed::Feed;
 use projections::messaging::Messaging;
@@ -22,6 +25,8 @@ use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::product::{Product, request};
 
 const TEXT: &str = "About a hundred bytes of text, as people write them to each other in the course of a working day.";
 /// Longer than any batch takes.
@@ -195,9 +200,73 @@ fn projecting(criterion: &mut Criterion) {
     }
 }
 
+/// Requests through all layers, without a network; what they cost more than one that leads nowhere is theirs.
+fn answering(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let database = runtime.block_on(Database::start());
+    let product = runtime.block_on(Product::over(database.pool.clone()));
+    let mut group = criterion.benchmark_group("answer");
+    let token = product.alice.token.as_str();
+    let (nowhere, ice_servers) = ("/api/messenger/nowhere", "/api/messenger/ice-servers");
+    for (name, path, token, status) in [
+        ("an address that leads nowhere", nowhere, "", StatusCode::NOT_FOUND),
+        ("an address that needs a token", ice_servers, "", StatusCode::UNAUTHORIZED),
+        ("the same with a token", ice_servers, token, StatusCode::OK),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.to_async(&runtime).iter_batched(
+                || request(Method::GET, path, token, ""),
+                |request| product.ask(request, status),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.bench_function("a message, into a log in memory", |bencher| {
+        bencher.to_async(&runtime).iter(|| product.write());
+    });
+    group.finish();
+    runtime.block_on(async {
+        drop(product);
+        database.stop().await;
+    });
+}
+
+/// A message to somebody with so many devices, from its being sent until each has got it.
+fn fanning_out(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let database = runtime.block_on(Database::start());
+    let product = runtime.block_on(Product::over(database.pool.clone()));
+    let mut group = criterion.benchmark_group("fan out to devices");
+    for count in [1, 100, 1000] {
+        group.throughput(Throughput::Elements(count));
+        let mut streams = runtime.block_on(async {
+            let mut streams = vec![];
+            for _ in 0..count {
+                streams.push(product.listen().await);
+            }
+            streams
+        });
+        group.bench_with_input(BenchmarkId::from_parameter(count), &count, |bencher, _| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    product.write().await;
+                    for stream in &mut streams {
+                        stream.wait_for("message:received").await;
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+    runtime.block_on(async {
+        drop(product);
+        database.stop().await;
+    });
+}
+
 fn runtime() -> Runtime {
     Runtime::new().expect("a runtime can be made")
 }
 
-criterion_group!(steps, deciding, codec_both_ways, appending, projecting);
+criterion_group!(steps, deciding, codec_both_ways, appending, projecting, answering, fanning_out);
 criterion_main!(steps);
