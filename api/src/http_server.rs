@@ -45,11 +45,12 @@ pub async fn serve_http(
         match accepted {
             Ok((stream, local, remote, scheme)) => {
                 let served = serve(stream, (local, remote, scheme), endpoint.clone(), stopping.clone());
+                // What panics is the end of a connection and of nothing else. In a box, since it would be kept twice otherwise.
+                let served = Box::pin(AssertUnwindSafe(served).catch_unwind());
                 let cut = cut.clone();
                 connections.spawn(async move {
                     tokio::select! {
-                        // What panics is the end of a connection and of nothing else.
-                        _ = AssertUnwindSafe(served).catch_unwind() => {}
+                        _ = served => {}
                         () = cut.cancelled() => {}
                     }
                 });

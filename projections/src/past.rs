@@ -101,7 +101,7 @@ async fn replay(
     let began = Instant::now();
     let mut events = 0;
     loop {
-        let page = shadow.take_in_page(&*foundations.store, position).await?;
+        let page = shadow.take_in_page(&foundations.store, position).await?;
         if page == 0 {
             return Ok(());
         }

@@ -257,7 +257,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     /// Takes in what there is, until little enough is left.
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
         loop {
-            let events = self.shadow.take_in_page(&*self.foundations.store, Position::MAX).await?;
+            let events = self.shadow.take_in_page(&self.foundations.store, Position::MAX).await?;
             self.progress.events += events as u64;
             self.progress.position = self.shadow.intake.at;
             if events < LAST_EVENTS {

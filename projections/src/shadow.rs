@@ -1,8 +1,11 @@
 //! Tables of a projection that are built beside those that serve, in a schema of their own: to take their place, to be compared with
 //! them, or to show what was at some moment of the past.
 
-use event_store::{EventStore, Position, RecordedEvent};
+use std::sync::Arc;
+
+use event_store::{EventStore, Position, RecordedEvent, StoreError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::intake::{Intake, Setback};
 use crate::projector::Projector;
@@ -26,10 +29,10 @@ pub(crate) struct Shadow {
     ahead: Option<Ahead>,
 }
 
-/// Events that were read before it was their turn.
+/// Events that are read before it is their turn.
 struct Ahead {
     after: Position,
-    page: Vec<RecordedEvent>,
+    page: AbortOnDropHandle<Result<Vec<RecordedEvent>, StoreError>>,
 }
 
 /// What became of opening a shadow.
@@ -65,25 +68,28 @@ impl Shadow {
 
     /// Takes the next page of the log in, nothing of it after a position, and reads the one after it meanwhile. Returns how many
     /// events that were: none when there are no more.
-    pub(crate) async fn take_in_page(&mut self, store: &dyn EventStore, until: Position) -> Result<usize, Setback> {
+    pub(crate) async fn take_in_page(
+        &mut self,
+        store: &Arc<dyn EventStore>,
+        until: Position,
+    ) -> Result<usize, Setback> {
         let after = self.intake.at;
         if after >= until {
             return Ok(0);
         }
-        let page = match self.ahead.take() {
-            Some(ahead) if ahead.after == after => ahead.page,
-            _ => store.read_all(after, PAGE_EVENTS).await?,
+        let ahead = match self.ahead.take() {
+            Some(ahead) if ahead.after == after => ahead.page.await.ok(),
+            _ => None,
+        };
+        let page = match ahead {
+            Some(page) => page?,
+            None => store.read_all(after, PAGE_EVENTS).await?,
         };
         // After a page that isn't full there is nothing yet.
         let last = page.last().map(|event| event.position).filter(|last| page.len() == PAGE_EVENTS && *last < until);
-        let read_ahead = async {
-            let Some(after) = last else { return Ok(None) };
-            store.read_all(after, PAGE_EVENTS).await.map(|page| Some(Ahead { after, page }))
-        };
+        self.ahead = last.map(|after| Ahead::begin(store.clone(), after));
         let events = up_to(&page, until);
-        let (ahead, taken) = tokio::join!(read_ahead, self.intake.take_in(&mut self.connection, &events));
-        taken?;
-        self.ahead = ahead?;
+        self.intake.take_in(&mut self.connection, &events).await?;
         Ok(events.len())
     }
 
@@ -91,6 +97,14 @@ impl Shadow {
     pub(crate) async fn discard(mut self) -> Result<(), sqlx::Error> {
         execute(&mut self.connection, format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema)).await?;
         self.connection.close().await
+    }
+}
+
+impl Ahead {
+    /// In a task of its own: to read a page takes about as long as to take one in.
+    fn begin(store: Arc<dyn EventStore>, after: Position) -> Self {
+        let page = tokio::spawn(async move { store.read_all(after, PAGE_EVENTS).await });
+        Self { after, page: AbortOnDropHandle::new(page) }
     }
 }
 

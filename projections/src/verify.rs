@@ -96,7 +96,7 @@ async fn replay_and_compare(
         progress.head = live_position(projector, &foundations.pool).await?;
         let before = progress.events;
         loop {
-            let events = shadow.take_in_page(&*foundations.store, progress.head).await?;
+            let events = shadow.take_in_page(&foundations.store, progress.head).await?;
             if events == 0 {
                 break;
             }

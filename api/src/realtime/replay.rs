@@ -23,7 +23,7 @@ use super::payloads::UsersOnline;
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 100;
 /// Pages that a node reads at the same time: a storm of clients that come back leaves those who send their share.
-const READERS: usize = 4;
+const READERS: usize = 2;
 /// How long to wait for the feed to come as far as what is live.
 const FEED_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);

@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 1024;
 /// The smallest buffers: the default ones are 128 KiB a connection, filled with zeroes.
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(512)
+        .read_buffer_size(256)
         .write_buffer_size(0)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
@@ -69,7 +69,8 @@ where
     let outlet = Outlet::Stream { frames: frames.clone(), cutter };
     let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
     let _listed = Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() };
-    shared.welcome(connection, opening.since).await;
+    // In a box: what is needed once is not kept as long as the connection lasts.
+    Box::pin(shared.welcome(connection, opening.since)).await;
     let client = Arc::new(Client::new(shared, opening.caller));
     // Nothing is listened to that there would be no room to answer.
     let mut room = None;
