@@ -25,9 +25,9 @@ pub(super) struct Full;
 
 /// Frames that wait for a stream to be written.
 #[derive(Clone)]
-pub(super) struct Frames(Arc<Shared>);
+pub(super) struct Frames(Arc<Queue>);
 
-struct Shared {
+struct Queue {
     waiting: Mutex<Waiting>,
     /// Something waits, or there is room again.
     changed: Notify,
@@ -50,7 +50,7 @@ pub(super) struct Promise(Frames);
 impl Frames {
     /// None yet; there is room for so many events, and as many answers.
     pub(super) fn new(room: usize) -> Self {
-        Self(Arc::new(Shared { waiting: Mutex::default(), changed: Notify::new(), room }))
+        Self(Arc::new(Queue { waiting: Mutex::default(), changed: Notify::new(), room }))
     }
 
     /// Has a frame written after those that wait.

@@ -142,7 +142,8 @@ impl Connection {
         tracing::info!(generation = state.generation, cause = %failure, "the client of KurrentDB is replaced");
     }
 
-    /// Does something that may be done twice, and again for a while when it fails for a reason that passes.
+    /// Does something that may be done twice, and again for a while when it fails for a reason that passes; once more in any case, since
+    /// one attempt that nobody ever answers can use all the patience up.
     pub(super) async fn retrying<T, F>(
         &self,
         patience: Duration,
@@ -154,6 +155,7 @@ impl Connection {
     {
         let deadline = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
+        let mut is_first = true;
         loop {
             let session = self.session().await.map_err(|failure| StoreError::new(attempted, failure))?;
             let failure = match call(session.clone()).await {
@@ -164,9 +166,10 @@ impl Connection {
                 Err(failure) => failure,
             };
             self.failed(&session, &failure);
-            if !failure.passes() || Instant::now() + pause > deadline {
+            if !failure.passes() || (!is_first && Instant::now() + pause > deadline) {
                 return Err(StoreError::new(attempted, failure));
             }
+            is_first = false;
             tracing::debug!(attempted, cause = %failure, "KurrentDB is asked again");
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

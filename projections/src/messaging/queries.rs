@@ -203,11 +203,13 @@ impl MessagingQueries {
 
     async fn is_in(&self, conversation: ConversationId, user: UserId) -> Result<bool, QueryError> {
         let found = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT FROM conversation_members WHERE conversation_id = $1 AND user_id = $2) AS "is_in!""#,
+            "SELECT user_id FROM conversation_members WHERE conversation_id = $1 AND user_id = $2",
             conversation.0,
             user.0
-        );
-        found.fetch_one(&self.pool).await.map_err(QueryError::while_("reading who is in a conversation"))
+        )
+        .fetch_optional(&self.pool)
+        .await;
+        found.map(|found| found.is_some()).map_err(QueryError::while_("reading who is in a conversation"))
     }
 
     /// Conversations of a person, the one with the latest message first.
