@@ -1,13 +1,11 @@
 //! What a path is for (RFC 9110 15.5.6): an answer 405 says which methods there are.
 
-use std::sync::Arc;
-
+use poem::Response;
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::{Endpoint, Middleware, Request, Response, Result};
 use serde_json::Value;
 
 /// Adds the header `Allow` to answers 405.
-pub(crate) struct Allow(Arc<[Path]>);
+pub(crate) struct Allow(Vec<Path>);
 
 /// A path of the API, with the methods that it is for.
 struct Path {
@@ -27,34 +25,14 @@ impl Allow {
         });
         Self(paths.collect())
     }
-}
 
-impl<E: Endpoint<Output = Response>> Middleware<E> for Allow {
-    type Output = WithAllow<E>;
-
-    fn transform(&self, endpoint: E) -> WithAllow<E> {
-        WithAllow { endpoint, paths: self.0.clone() }
-    }
-}
-
-/// An endpoint whose answers 405 say what is allowed.
-pub(crate) struct WithAllow<E> {
-    endpoint: E,
-    paths: Arc<[Path]>,
-}
-
-impl<E: Endpoint<Output = Response>> Endpoint for WithAllow<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        let path = request.uri().path().to_owned();
-        let mut response = self.endpoint.call(request).await?;
+    /// Says so in an answer about a path.
+    pub(crate) fn tell(&self, path: &str, response: &mut Response) {
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             let segments: Vec<&str> = path.split('/').collect();
-            let methods = self.paths.iter().find(|path| path.matches(&segments)).map(|path| path.methods.clone());
+            let methods = self.0.iter().find(|path| path.matches(&segments)).map(|path| path.methods.clone());
             response.headers_mut().insert(header::ALLOW, methods.unwrap_or(HeaderValue::from_static("GET")));
         }
-        Ok(response)
     }
 }
 
@@ -67,19 +45,21 @@ impl Path {
 
 #[cfg(test)]
 mod tests {
-    use poem::http::Method;
-    use poem::{EndpointExt, IntoResponse};
+    use poem::IntoResponse;
 
     use super::*;
 
-    #[tokio::test]
-    async fn whoever_uses_a_wrong_method_is_told_the_right_ones() {
+    #[test]
+    fn whoever_uses_a_wrong_method_is_told_the_right_ones() {
         let document = r#"{"paths": {"/things": {"get": {}, "post": {}}, "/things/{id}": {"delete": {}}}}"#;
-        let endpoint = poem::endpoint::make_sync(|_| StatusCode::METHOD_NOT_ALLOWED.into_response());
-        let endpoint = endpoint.with(Allow::of_document(document));
+        let allow = Allow::of_document(document);
         for (path, expected) in [("/things", "GET, POST"), ("/things/7", "DELETE"), ("/elsewhere", "GET")] {
-            let request = Request::builder().method(Method::TRACE).uri(path.parse().unwrap()).finish();
-            assert_eq!(endpoint.call(request).await.unwrap().headers()["allow"], expected);
+            let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+            allow.tell(path, &mut response);
+            assert_eq!(response.headers()["allow"], expected);
         }
+        let mut fine = StatusCode::OK.into_response();
+        allow.tell("/things", &mut fine);
+        assert!(fine.headers().is_empty());
     }
 }

@@ -1,16 +1,16 @@
 //! Where a request comes from, also when a proxy of the operator's has passed it on.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use commands::Claims;
 use domain::Timestamp;
 use headers::authorization::Bearer;
 use headers::{Authorization, HeaderMapExt};
 use ipnet::IpNet;
-use poem::{Endpoint, Request, Result};
+use poem::Request;
 
 use crate::Api;
+use crate::error::ApiError;
 
 /// Proxies whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,14 +83,12 @@ fn shown_token(api: &Api, request: &Request) -> Option<ShownToken> {
 
 /// Counts requests that don't say who they are from by where they come from. Of those that do, it is kept what they say: a token is
 /// verified once a request.
-pub(crate) async fn count_anonymous<E: Endpoint>(next: E, mut request: Request) -> Result<E::Output> {
-    if let Some(api) = request.data::<Arc<Api>>() {
-        match shown_token(api, &request) {
-            Some(shown) => request.set_data(shown),
-            None => api.limits.count_address(api.trusted_proxies.client_of(&request))?,
-        }
+pub(crate) fn count_anonymous(api: &Api, request: &mut Request) -> Result<(), ApiError> {
+    match shown_token(api, request) {
+        Some(shown) => request.set_data(shown),
+        None => api.limits.count_address(api.trusted_proxies.client_of(request))?,
     }
-    next.call(request).await
+    Ok(())
 }
 
 #[cfg(test)]

@@ -278,7 +278,7 @@ fn capitalised(sentence: &str) -> String {
 }
 
 /// Gives every error the standard shape, whoever raised it: a handler, the framework, or a panic.
-pub(crate) async fn standard_error(error: poem::Error) -> Response {
+pub(crate) fn standard_error(error: poem::Error) -> Response {
     if error.is_from_response() {
         return error.into_response();
     }

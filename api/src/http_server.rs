@@ -13,11 +13,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, EndpointExt, Response};
+use poem::{Endpoint, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,7 +33,7 @@ pub async fn serve_http(
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) {
-    let endpoint = Arc::new(endpoint.boxed());
+    let endpoint = Arc::new(endpoint);
     let (connections, stopping, cut) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
@@ -74,7 +73,7 @@ pub async fn serve_http(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     from: (LocalAddr, RemoteAddr, Scheme),
-    endpoint: Arc<BoxEndpoint<'static, Response>>,
+    endpoint: Arc<impl Endpoint<Output = Response> + 'static>,
     stopping: CancellationToken,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -98,8 +97,8 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
-    use poem::Addr;
     use poem::endpoint::make_sync;
+    use poem::{Addr, EndpointExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::Instant;
 
@@ -110,7 +109,7 @@ mod tests {
         let (mut client, stream) = tokio::io::duplex(4096);
         let nobody = Addr::custom("test", "nobody");
         let from = (LocalAddr(nobody.clone()), RemoteAddr(nobody), Scheme::HTTP);
-        let endpoint = Arc::new(make_sync(|_| "hello").map_to_response().boxed());
+        let endpoint = Arc::new(make_sync(|_| "hello").map_to_response());
         let served = tokio::spawn(serve(stream, from, endpoint, CancellationToken::new()));
         client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
         let mut answer = [0; 15];

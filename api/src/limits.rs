@@ -10,8 +10,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
-use poem::http::HeaderValue;
-use poem::{Endpoint, Request, Response, Result};
+use poem::Response;
+use poem::http::{HeaderName, HeaderValue};
 
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
@@ -78,21 +78,26 @@ tokio::task_local! {
     static STANDING: Cell<Option<Standing>>;
 }
 
-/// Tells clients how they stand with their limits (the IETF's draft of the `RateLimit` fields).
-pub(crate) async fn limit_headers<E: Endpoint<Output = Response>>(next: E, request: Request) -> Result<Response> {
-    let (response, standing) =
-        STANDING.scope(Cell::new(None), async { (next.call(request).await, STANDING.with(Cell::get)) }).await;
-    let mut response = response?;
-    if let Some(Standing { name, per_minute, remaining, reset_s }) = standing {
+/// The headers that tell a client how it stands with its limits (the IETF's draft of the `RateLimit` fields).
+pub(crate) struct LimitHeaders(Option<Standing>);
+
+/// Answers a request, and learns by which limit it was counted meanwhile.
+pub(crate) async fn counted<T>(answering: impl Future<Output = T>) -> (T, LimitHeaders) {
+    STANDING.scope(Cell::new(None), async { (answering.await, LimitHeaders(STANDING.with(Cell::get))) }).await
+}
+
+impl LimitHeaders {
+    /// Adds them, if the request was counted.
+    pub(crate) fn set(self, response: &mut Response) {
+        let Some(Standing { name, per_minute, remaining, reset_s }) = self.0 else { return };
         let policy = format!("\"{name}\";q={per_minute};w=60");
         let limit = format!("\"{name}\";r={remaining};t={reset_s}");
         for (name, value) in [("ratelimit-policy", policy), ("ratelimit", limit)] {
             if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers_mut().insert(name, value);
+                response.headers_mut().insert(HeaderName::from_static(name), value);
             }
         }
     }
-    Ok(response)
 }
 
 impl<K: Clone + Eq + Hash> Limit<K> {
@@ -214,7 +219,7 @@ fn network_of(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use poem::EndpointExt;
+    use poem::IntoResponse;
     use uuid::Uuid;
 
     use super::*;
@@ -264,14 +269,11 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_counted_is_told_how_they_stand() {
         let limits = Limits::new(0, 60, 0);
-        let endpoint = poem::endpoint::make(move |_| {
-            let counted = limits.count_request(session(1));
-            async move { counted.map_err(poem::Error::from).map(|()| "ok") }
-        });
-        let endpoint = endpoint.catch_all_error(crate::error::standard_error).map_to_response().around(limit_headers);
         let mut told = vec![];
         for _ in 0..61 {
-            let response = endpoint.call(Request::default()).await.unwrap();
+            let (counted, headers) = counted(async { limits.count_request(session(1)) }).await;
+            let mut response = counted.map_or_else(IntoResponse::into_response, IntoResponse::into_response);
+            headers.set(&mut response);
             assert_eq!(response.headers()["ratelimit-policy"], "\"session\";q=60;w=60");
             told.push((response.status().as_u16(), response.headers()["ratelimit"].to_str().unwrap().to_owned()));
         }

@@ -126,8 +126,8 @@ pub fn document() -> String {
     serde_json::to_string_pretty(&document).expect("a JSON value is written as JSON")
 }
 
-/// Routes of the REST API, of the document and of the explorer.
-pub(crate) fn routes() -> impl Endpoint<Output = Response> {
+/// Paths of the REST API, of the document and of the explorer.
+pub(crate) fn paths() -> impl Endpoint<Output = Response> {
     let service = service();
     let document = document();
     let explorer = service

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use poem::endpoint::BoxEndpoint;
 use poem::http::{Method, header};
 use poem::middleware::Cors;
-use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, Result};
+use poem::{Endpoint, EndpointExt, Request, Response, Result};
 
-use crate::error::{ErrorBody, ErrorCode, respond, standard_error};
+use crate::error::{ErrorBody, ErrorCode, respond};
 
 /// Web pages that may use this server, besides its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,18 +73,22 @@ fn is_localhost(origin: &str) -> bool {
 }
 
 /// Lets requests through whose origin may use the server, with the headers that browsers want.
-pub(crate) struct CheckOrigin(pub(crate) AllowedOrigins);
+pub(crate) struct Origins<E> {
+    own: Arc<E>,
+    listed: BoxEndpoint<'static>,
+    allowed: AllowedOrigins,
+}
 
-impl<E: Endpoint + 'static> Middleware<E> for CheckOrigin {
-    type Output = Checked;
-
-    fn transform(&self, endpoint: E) -> Checked {
-        let own = Arc::new(endpoint.map_to_response().boxed());
-        let allowed = self.0.clone();
-        // `Cors` takes errors for answers without headers, so they are made answers before it sees them.
-        let listed = own.clone().catch_all_error(standard_error).with(
+impl<E: Endpoint<Output = Response> + 'static> Origins<E> {
+    /// In front of what never fails: `Cors` takes errors for answers without headers.
+    pub(crate) fn of(endpoint: E, allowed: AllowedOrigins) -> Self {
+        let own = Arc::new(endpoint);
+        let listed = own.clone().with(
             Cors::new()
-                .allow_origins_fn(move |origin| allowed.allow(origin))
+                .allow_origins_fn({
+                    let allowed = allowed.clone();
+                    move |origin| allowed.allow(origin)
+                })
                 .expose_headers([
                     "x-position",
                     "retry-after",
@@ -94,18 +99,11 @@ impl<E: Endpoint + 'static> Middleware<E> for CheckOrigin {
                 ])
                 .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE]),
         );
-        Checked { own, listed: listed.map_to_response().boxed(), allowed: self.0.clone() }
+        Self { own, listed: listed.map_to_response().boxed(), allowed }
     }
 }
 
-/// An endpoint for those whose origin may use the server.
-pub(crate) struct Checked {
-    own: Arc<poem::endpoint::BoxEndpoint<'static>>,
-    listed: poem::endpoint::BoxEndpoint<'static>,
-    allowed: AllowedOrigins,
-}
-
-impl Endpoint for Checked {
+impl<E: Endpoint<Output = Response>> Endpoint for Origins<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
@@ -114,7 +112,7 @@ impl Endpoint for Checked {
             Some(origin) => match origin.to_str() {
                 Ok(origin) if is_own(origin, &request) => self.own.call(request).await,
                 Ok(origin) if self.allowed.allow(origin) => self.listed.call(request).await,
-                _ => Ok(respond(ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed")).into_response()),
+                _ => Ok(respond(ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed"))),
             },
         }
     }

@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use poem::error::ReadBodyError;
-use poem::http::{Method, header};
-use poem::{Body, Endpoint, Request, Result};
+use poem::http::{HeaderMap, Method, header};
+use poem::{Body, Request, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -44,15 +44,15 @@ const UPLOADS: &str = "/api/messenger/files";
 const MEANINGFUL_HEADERS: [&str; 2] = ["idempotency-key", "x-min-position"];
 
 /// Refuses headers that would be ignored in silence.
-pub(crate) async fn clear_headers<E: Endpoint>(next: E, request: Request) -> Result<E::Output> {
+pub(crate) fn must_be_clear(headers: &HeaderMap) -> Result<(), ApiError> {
     for name in MEANINGFUL_HEADERS {
-        let mut values = request.headers().get_all(name).iter();
+        let mut values = headers.get_all(name).iter();
         let is_clear = values.next().is_none_or(|value| value.to_str().is_ok()) && values.next().is_none();
         if !is_clear {
-            return Err(ApiError::invalid(name, "must be one value of plain ASCII characters").into());
+            return Err(ApiError::invalid(name, "must be one value of plain ASCII characters"));
         }
     }
-    next.call(request).await
+    Ok(())
 }
 
 /// Reads what is left of a body, as far as patience goes: a client that is still writing when it is hung up on never sees the
@@ -72,7 +72,7 @@ async fn discard<E>(chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin))
 
 /// A body that is read to its end by whoever hands it on, if not by whoever gets it.
 #[derive(Clone)]
-struct SharedBody(Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>);
+pub(crate) struct SharedBody(Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>);
 
 impl Stream for SharedBody {
     type Item = io::Result<Bytes>;
@@ -82,13 +82,21 @@ impl Stream for SharedBody {
     }
 }
 
-/// Leaves the body of an upload to its handler, and reads what that hasn't read.
-async fn leave_body<E: Endpoint>(next: E, mut request: Request) -> Result<E::Output> {
-    let mut body = SharedBody(Arc::new(Mutex::new(request.take_body().into_bytes_stream().boxed())));
-    request.set_body(Body::from_bytes_stream(body.clone()));
-    let answer = next.call(request).await;
-    discard(&mut body).await;
-    answer
+/// What is held of a request's body until it is answered.
+pub(crate) enum Held<'a> {
+    /// Nothing, or all of it, and room for that if it is large.
+    Body(#[expect(dead_code, reason = "it is held, and let go when this is dropped")] Option<SemaphorePermit<'a>>),
+    /// An upload, which its handler reads.
+    Upload(SharedBody),
+}
+
+impl Held<'_> {
+    /// Lets it go; of an upload, what its handler hasn't read is read first.
+    pub(crate) async fn let_go(self) {
+        if let Self::Upload(mut body) = self {
+            discard(&mut body).await;
+        }
+    }
 }
 
 /// Why a body isn't read to its end.
@@ -109,12 +117,15 @@ impl BodyLimit {
         Self { large: Semaphore::new(LARGE_BODIES_AT_ONCE) }
     }
 
-    pub(crate) async fn check<E: Endpoint>(&self, next: E, mut request: Request) -> Result<E::Output> {
+    /// Takes the body of a request in, and puts it back as a whole; that of an upload is left to its handler.
+    pub(crate) async fn hold(&self, request: &mut Request) -> Result<Held<'_>> {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-            return next.call(request).await;
+            return Ok(Held::Body(None));
         }
         if request.uri().path() == UPLOADS {
-            return leave_body(next, request).await;
+            let body = SharedBody(Arc::new(Mutex::new(request.take_body().into_bytes_stream().boxed())));
+            request.set_body(Body::from_bytes_stream(body.clone()));
+            return Ok(Held::Upload(body));
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let announced = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
@@ -125,8 +136,7 @@ impl BodyLimit {
         let Ok(read) = reading.await else {
             return Err(ApiError::from(ErrorBody::new(ErrorCode::ValidationError, TOO_SLOW)).into());
         };
-        // Held until it is answered: so is the body.
-        let (body, _room) = match read {
+        let (body, room) = match read {
             Ok(read) => read,
             Err(Unread::Broken(error)) => return Err(ReadBodyError::Io(error).into()),
             Err(Unread::TooLarge) => {
@@ -139,7 +149,7 @@ impl BodyLimit {
             }
         };
         request.set_body(Body::from_bytes(body));
-        next.call(request).await
+        Ok(Held::Body(room))
     }
 
     /// Reads a body that is said to be so long.
@@ -187,7 +197,7 @@ mod tests {
     use domain::session::Audience;
     use domain::{SessionId, Timestamp, UserId};
     use futures_util::stream;
-    use poem::{EndpointExt, Response};
+    use poem::IntoResponse;
     use tokio::task::JoinSet;
     use uuid::Uuid;
 
@@ -197,23 +207,25 @@ mod tests {
     const CHUNK: usize = 64 * 1024;
 
     /// Answers with how long the body was; to a large one, only once it is let go.
-    fn server(let_go: Arc<Semaphore>) -> impl Endpoint<Output = Response> {
-        let lengths = poem::endpoint::make(move |mut request| {
-            let let_go = let_go.clone();
-            async move {
-                let length = request.take_body().into_bytes().await.unwrap().len();
-                if length > MAX_SMALL_BODY_BYTES {
-                    let_go.acquire().await.unwrap().forget();
-                }
-                length.to_string()
+    struct Server {
+        limit: BodyLimit,
+        let_go: Arc<Semaphore>,
+    }
+
+    fn server(let_go: Arc<Semaphore>) -> Server {
+        Server { limit: BodyLimit::new(), let_go }
+    }
+
+    impl Server {
+        async fn answer(&self, mut request: Request) -> Result<String> {
+            let held = self.limit.hold(&mut request).await?;
+            let length = request.take_body().into_bytes().await.unwrap().len();
+            if length > MAX_SMALL_BODY_BYTES {
+                self.let_go.acquire().await.unwrap().forget();
             }
-        });
-        let limit = Arc::new(BodyLimit::new());
-        let limited = lengths.around(move |next, request| {
-            let limit = limit.clone();
-            async move { limit.check(next, request).await }
-        });
-        limited.catch_all_error(standard_error).map_to_response()
+            held.let_go().await;
+            Ok(length.to_string())
+        }
     }
 
     fn free() -> Arc<Semaphore> {
@@ -237,8 +249,9 @@ mod tests {
         stream::iter(chunks)
     }
 
-    async fn status(server: &impl Endpoint<Output = Response>, request: Request) -> u16 {
-        server.call(request).await.unwrap().status().as_u16()
+    async fn status(server: &Server, request: Request) -> u16 {
+        let answer = server.answer(request).await;
+        answer.map_or_else(standard_error, IntoResponse::into_response).status().as_u16()
     }
 
     #[tokio::test(start_paused = true)]

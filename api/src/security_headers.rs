@@ -1,7 +1,7 @@
 //! What browsers are told to refrain from, on every answer that doesn't say otherwise itself.
 
+use poem::Response;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
-use poem::{Endpoint, Request, Response, Result};
 
 /// Answers are data, and pages bring everything along that they are made of.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -17,15 +17,13 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 /// Adds them.
-pub(crate) async fn security_headers<E: Endpoint<Output = Response>>(next: E, request: Request) -> Result<Response> {
-    let mut response = next.call(request).await?;
+pub(crate) fn security_headers(response: &mut Response) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response);
+        return;
     }
     let is_page = response.content_type().is_some_and(|content_type| content_type.starts_with("text/html"));
     let policy = (header::CONTENT_SECURITY_POLICY, if is_page { PAGE_POLICY } else { DATA_POLICY });
     for (name, value) in HEADERS.into_iter().chain([policy]) {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    Ok(response)
 }

@@ -13,7 +13,7 @@ const ISSUER: &str = "switchboard";
 /// How far the clocks of nodes may be apart.
 const LEEWAY_S: u64 = 5;
 /// Tokens that are remembered once they have been checked: to find one again takes a fraction of the time.
-const REMEMBERED: u64 = 10_000;
+const REMEMBERED: usize = 10_000;
 /// What tokens are for.
 const AUDIENCES: [Audience; 2] = [Audience::Admin, Audience::Messenger];
 
@@ -37,7 +37,7 @@ struct Keys {
     /// The first signs; all of them are good.
     list: Vec<Key>,
     /// Tokens that were found to be good by these keys, and what they say. Forgotten with the keys.
-    good: moka::sync::Cache<Box<str>, Good>,
+    good: quick_cache::sync::Cache<Box<str>, Good>,
 }
 
 /// What a good token says, and when it runs out.
@@ -56,7 +56,7 @@ impl Good {
 
 impl Keys {
     fn new(keys: &[SigningKey]) -> Arc<Self> {
-        let good = moka::sync::Cache::new(REMEMBERED);
+        let good = quick_cache::sync::Cache::new(REMEMBERED);
         Arc::new(Self { list: keys.iter().map(Key::new).collect(), good })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::Decider;
 use event_store::Position;
-use moka::ops::compute::Op;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use uuid::Uuid;
 
 /// Counters that tell whether a stream may have changed while it was being read.
@@ -46,7 +46,7 @@ impl<D: Decider> Loaded<D> {
 
 /// States by stream id, bounded in number.
 pub(crate) struct StateCache<D> {
-    states: moka::sync::Cache<String, Arc<Loaded<D>>>,
+    states: Cache<String, Arc<Loaded<D>>>,
     /// Counts the events seen, by hash of the stream id.
     marks: Box<[AtomicU64]>,
 }
@@ -56,11 +56,8 @@ pub(crate) struct StateCache<D> {
 pub(crate) struct Mark(u64);
 
 impl<D: Decider> StateCache<D> {
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self {
-            states: moka::sync::Cache::new(capacity),
-            marks: std::iter::repeat_with(AtomicU64::default).take(MARKS).collect(),
-        }
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { states: Cache::new(capacity), marks: std::iter::repeat_with(AtomicU64::default).take(MARKS).collect() }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Loaded<D>>> {
@@ -82,22 +79,20 @@ impl<D: Decider> StateCache<D> {
 
     /// Goes on from a state that is remembered. One that isn't may have changed since unnoticed, so nothing begins here.
     pub(crate) fn update(&self, id: &str, next: &Arc<Loaded<D>>) {
-        self.states.entry_by_ref(id).and_compute_with(|known| match known {
-            Some(known) if known.value().version < next.version => Op::Put(next.clone()),
-            _ => Op::Nop,
-        });
+        // The place of one that isn't remembered is left empty.
+        self.states.entry(id, None, |_, known| newer(known, next));
     }
 
     /// Remembers a state, unless a newer one is known.
     fn remember(&self, id: &str, loaded: Arc<Loaded<D>>) {
-        self.states.entry_by_ref(id).and_compute_with(|known| match known {
-            Some(known) if known.value().version >= loaded.version => Op::Nop,
-            _ => Op::Put(loaded),
-        });
+        if let EntryResult::Vacant(place) = self.states.entry(id, None, |_, known| newer(known, &loaded)) {
+            // Refused when it was forgotten in this moment.
+            let _ = place.insert(loaded);
+        }
     }
 
     pub(crate) fn forget(&self, id: &str) {
-        self.states.invalidate(id);
+        self.states.remove(id);
     }
 
     /// Takes in an event that the log announces. Decodes it only if the stream is remembered.
@@ -130,6 +125,14 @@ impl<D: Decider> StateCache<D> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
         &self.marks[usize::try_from(hash % MARKS as u64).unwrap_or(0)]
     }
+}
+
+/// Puts a state in the place of an older one.
+fn newer<D>(known: &mut Arc<Loaded<D>>, next: &Arc<Loaded<D>>) -> EntryAction<()> {
+    if known.version < next.version {
+        known.clone_from(next);
+    }
+    EntryAction::Retain(())
 }
 
 #[cfg(test)]

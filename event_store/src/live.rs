@@ -10,7 +10,7 @@ use crate::subscription::{Batch, Delivery, Subscription};
 use crate::{Position, RecordedEvent, StoreError};
 
 /// Batches that a slow follower may lag behind before it has to read the log again.
-const LIVE_BATCHES: usize = 256;
+const LIVE_BATCHES: usize = 512;
 /// Events read at once by those who catch up.
 const CATCH_UP_EVENTS: usize = 1000;
 

@@ -62,7 +62,7 @@ impl Intake {
         })
     }
 
-    /// Takes the next events in. When the database refuses them, each for itself, to find the one that is to blame.
+    /// Takes the next events in. When the database refuses them, in halves, and those in halves, to find the ones that are to blame.
     pub(crate) async fn take_in(
         &mut self,
         connection: &mut PgConnection,
@@ -70,16 +70,17 @@ impl Intake {
     ) -> Result<(), Setback> {
         match self.commit(connection, events, None).await {
             Err(Setback::Database(sqlx::Error::Database(error))) if is_about_data(&*error) => {
+                if let [_] = events {
+                    return self.commit(connection, events, Some(refusal(&*error))).await;
+                }
                 let projection = self.projector.name;
-                tracing::warn!(projection, "a batch is refused: looking for the event that is to blame");
-                for event in events {
-                    let alone = std::slice::from_ref(event);
-                    match self.commit(connection, alone, None).await {
-                        Err(Setback::Database(sqlx::Error::Database(error))) if is_about_data(&*error) => {
-                            self.commit(connection, alone, Some(refusal(&*error))).await?;
-                        }
-                        committed => committed?,
-                    }
+                tracing::warn!(
+                    projection,
+                    events = events.len(),
+                    "a batch is refused: looking for the event that is to blame"
+                );
+                for half in events.chunks(events.len().div_ceil(2)) {
+                    Box::pin(self.take_in(connection, half)).await?;
                 }
                 Ok(())
             }

@@ -101,11 +101,11 @@ async fn replay(
     let began = Instant::now();
     let mut events = 0;
     loop {
-        let page = shadow.take_in_page(&foundations.store, position).await?;
-        if page == 0 {
+        let taken = shadow.take_in_page(&foundations.store, position).await?.events;
+        if taken == 0 {
             return Ok(());
         }
-        events += page as u64;
+        events += taken as u64;
         let at = shadow.intake.at;
         tell(Progress { began_at: 0, position: at, head: position, events, elapsed: began.elapsed() });
     }

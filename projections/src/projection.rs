@@ -13,6 +13,9 @@ pub trait Projection: Send + Sync + 'static {
     const VERSION: i32;
     /// Its tables. Nothing else writes to them.
     const TABLES: &'static [&'static str];
+    /// Those of them that rows are only ever added to, and that nothing is looked up in meanwhile. Built beside those that serve, they
+    /// get their indexes once everything is in them, which takes a fraction of what it takes to add to an index row by row.
+    const INDEXED_LAST: &'static [&'static str] = &[];
     /// What a batch of events comes to, collected before anything is written.
     type Changes: Default + Send;
 

@@ -22,6 +22,8 @@ pub struct Projector {
     pub version: i32,
     /// Its tables.
     pub tables: &'static [&'static str],
+    /// See [`Projection::INDEXED_LAST`].
+    pub(crate) indexed_last: &'static [&'static str],
     take_in: TakeIn,
     carry_over: CarryOver,
 }
@@ -53,6 +55,7 @@ impl Projector {
             name: P::NAME,
             version: P::VERSION,
             tables: P::TABLES,
+            indexed_last: P::INDEXED_LAST,
             take_in: |connection, events, parked| Box::pin(take_in::<P>(connection, events, parked)),
             carry_over: |live, connection| P::carry_over(live, connection),
         }

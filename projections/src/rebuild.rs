@@ -13,7 +13,7 @@ use crate::QueryError;
 use crate::intake::{Intake, Setback};
 use crate::projector::Projector;
 use crate::runner::Foundations;
-use crate::shadow::{Opened, Shadow, execute, take_in_page};
+use crate::shadow::{Opened, Shadow, Taken, execute, take_in_page};
 
 /// How often it is written down how far a rebuild has come.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
@@ -228,6 +228,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
 
     /// Does what can be done before nobody else may touch the tables, so that little is left for then.
     async fn prepare(&mut self) -> Result<(), RebuildError> {
+        self.shadow.make_last_indexes().await?;
         let Shadow { projector, schema, live, connection, .. } = &mut self.shadow;
         projector.carry_over(live, connection).await?;
         for table in projector.tables {
@@ -257,10 +258,10 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     /// Takes in what there is, until little enough is left.
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
         loop {
-            let events = self.shadow.take_in_page(&self.foundations.store, Position::MAX).await?;
+            let Taken { events, is_all } = self.shadow.take_in_page(&self.foundations.store, Position::MAX).await?;
             self.progress.events += events as u64;
             self.progress.position = self.shadow.intake.at;
-            if events < LAST_EVENTS {
+            if events < LAST_EVENTS && is_all {
                 return Ok(());
             }
             if self.told.elapsed() >= TELL_INTERVAL {
@@ -324,7 +325,7 @@ async fn swap(
     // Nobody is to read anything older than they have read before.
     let mut last_events = 0;
     while intake.at < position.cast_unsigned() {
-        last_events += take_in_page(intake, &mut transaction, store, position.cast_unsigned()).await?;
+        last_events += take_in_page(intake, &mut transaction, store, position.cast_unsigned()).await?.events;
         if last_events > LAST_EVENTS {
             return Ok(false);
         }

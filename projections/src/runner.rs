@@ -17,7 +17,7 @@ use crate::projector::Projector;
 const BATCH_EVENTS: usize = 2000;
 /// How far apart batches begin, as long as nobody waits for what is in them. Each is a transaction of its own, whatever is in it; and
 /// what changes several times within one is written once.
-const PACE: Duration = Duration::from_millis(40);
+const PACE: Duration = Duration::from_millis(100);
 /// How often a node that isn't in charge looks how far the one in charge has come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// How often a node that isn't in charge tries to be.

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 
 use event_store::{EventStore, Position, RecordedEvent, StoreError};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::intake::{Intake, Setback};
 use crate::projector::Projector;
 use crate::runner::{connect, try_lock};
 
-/// Events that are read and taken in together at most.
-const PAGE_EVENTS: usize = 5000;
+/// Events that are taken in together, and bytes of their data: about so many. Rows that many events change, as those of a conversation,
+/// are written once for all of them.
+const PAGE_EVENTS: usize = 20_000;
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Events that are read at once.
+const READ_EVENTS: usize = 5000;
 /// What feeding a projection needs besides its own tables.
 const BOOKKEEPING: [&str; 2] = ["projection_checkpoints", "parked_events"];
 
@@ -32,7 +36,22 @@ pub(crate) struct Shadow {
 /// Events that are read before it is their turn.
 struct Ahead {
     after: Position,
-    page: AbortOnDropHandle<Result<Vec<RecordedEvent>, StoreError>>,
+    page: AbortOnDropHandle<Result<Page, StoreError>>,
+}
+
+/// A stretch of the log.
+struct Page {
+    events: Vec<RecordedEvent>,
+    /// Whether there was room for more, and nothing more to be read.
+    is_last: bool,
+}
+
+/// What was taken in.
+pub(crate) struct Taken {
+    /// How many events.
+    pub(crate) events: usize,
+    /// Whether nothing was left that was there to be read.
+    pub(crate) is_all: bool,
 }
 
 /// What became of opening a shadow.
@@ -66,16 +85,15 @@ impl Shadow {
         Ok(())
     }
 
-    /// Takes the next page of the log in, nothing of it after a position, and reads the one after it meanwhile. Returns how many
-    /// events that were: none when there are no more.
+    /// Takes the next page of the log in, nothing of it after a position, and reads the one after it meanwhile.
     pub(crate) async fn take_in_page(
         &mut self,
         store: &Arc<dyn EventStore>,
         until: Position,
-    ) -> Result<usize, Setback> {
+    ) -> Result<Taken, Setback> {
         let after = self.intake.at;
         if after >= until {
-            return Ok(0);
+            return Ok(Taken::nothing());
         }
         let ahead = match self.ahead.take() {
             Some(ahead) if ahead.after == after => ahead.page.await.ok(),
@@ -83,14 +101,19 @@ impl Shadow {
         };
         let page = match ahead {
             Some(page) => page?,
-            None => store.read_all(after, PAGE_EVENTS).await?,
+            None => Page::read(&**store, after).await?,
         };
-        // After a page that isn't full there is nothing yet.
-        let last = page.last().map(|event| event.position).filter(|last| page.len() == PAGE_EVENTS && *last < until);
+        let last = page.events.last().map(|event| event.position).filter(|last| !page.is_last && *last < until);
         self.ahead = last.map(|after| Ahead::begin(store.clone(), after));
-        let events = up_to(&page, until);
-        self.intake.take_in(&mut self.connection, &events).await?;
-        Ok(events.len())
+        page.take_in(&mut self.intake, &mut self.connection, until).await
+    }
+
+    /// Makes the indexes that were left for the end.
+    pub(crate) async fn make_last_indexes(&mut self) -> Result<(), sqlx::Error> {
+        for table in self.projector.indexed_last {
+            make_indexes(&mut self.connection, &self.schema, &self.live, table).await?;
+        }
+        Ok(())
     }
 
     /// Throws it away.
@@ -103,8 +126,42 @@ impl Shadow {
 impl Ahead {
     /// In a task of its own: to read a page takes about as long as to take one in.
     fn begin(store: Arc<dyn EventStore>, after: Position) -> Self {
-        let page = tokio::spawn(async move { store.read_all(after, PAGE_EVENTS).await });
+        let page = tokio::spawn(async move { Page::read(&*store, after).await });
         Self { after, page: AbortOnDropHandle::new(page) }
+    }
+}
+
+impl Page {
+    async fn read(store: &dyn EventStore, after: Position) -> Result<Self, StoreError> {
+        let (mut events, mut bytes) = (vec![], 0);
+        while events.len() < PAGE_EVENTS && bytes < PAGE_BYTES {
+            let after = events.last().map_or(after, |event: &RecordedEvent| event.position);
+            let more = store.read_all(after, READ_EVENTS).await?;
+            // A log may hand out fewer than it was asked for: only when there are none it has come to its end.
+            if more.is_empty() {
+                return Ok(Self { events, is_last: true });
+            }
+            bytes += more.iter().map(|event| event.data.len()).sum::<usize>();
+            events.extend(more);
+        }
+        Ok(Self { events, is_last: false })
+    }
+
+    async fn take_in(
+        &self,
+        intake: &mut Intake,
+        connection: &mut PgConnection,
+        until: Position,
+    ) -> Result<Taken, Setback> {
+        let events: Vec<_> = self.events.iter().take_while(|event| event.position <= until).collect();
+        intake.take_in(connection, &events).await?;
+        Ok(Taken { events: events.len(), is_all: self.is_last || events.len() < self.events.len() })
+    }
+}
+
+impl Taken {
+    fn nothing() -> Self {
+        Self { events: 0, is_all: true }
     }
 }
 
@@ -114,18 +171,11 @@ pub(crate) async fn take_in_page(
     connection: &mut PgConnection,
     store: &dyn EventStore,
     until: Position,
-) -> Result<usize, Setback> {
+) -> Result<Taken, Setback> {
     if intake.at >= until {
-        return Ok(0);
+        return Ok(Taken::nothing());
     }
-    let page = store.read_all(intake.at, PAGE_EVENTS).await?;
-    let events = up_to(&page, until);
-    intake.take_in(connection, &events).await?;
-    Ok(events.len())
-}
-
-fn up_to(page: &[RecordedEvent], until: Position) -> Vec<&RecordedEvent> {
-    page.iter().take_while(|event| event.position <= until).collect()
+    Page::read(store, intake.at).await?.take_in(intake, connection, until).await
 }
 
 /// Whether a shadow that was left behind can be gone on with: it is of the same version, and of tables as they are now.
@@ -135,8 +185,17 @@ async fn is_usable(
     live: &str,
     projector: Projector,
 ) -> Result<bool, sqlx::Error> {
-    let shape_of_live = shape(connection, live, projector).await?;
-    if shape_of_live != shape(connection, schema, projector).await? {
+    let of_live = shape(connection, live, projector).await?;
+    let of_shadow = shape(connection, schema, projector).await?;
+    let is_alike = tables(projector).zip(of_live.iter().zip(&of_shadow)).all(|(table, (live, shadow))| {
+        // Of what is made last, anything may be missing yet.
+        let may_miss = |part: &&String| projector.indexed_last.contains(&table) && !part.starts_with(COLUMN);
+        let is_missing = |part: &&String| !shadow.contains(part) && !may_miss(part);
+        !shadow.is_empty()
+            && shadow.iter().all(|part| live.contains(part))
+            && !live.iter().any(|part| is_missing(&part))
+    });
+    if !is_alike {
         return Ok(false);
     }
     let version = format!("SELECT version FROM {schema}.projection_checkpoints WHERE projection = $1");
@@ -145,29 +204,38 @@ async fn is_usable(
     Ok(version == Some(projector.version))
 }
 
-/// What the tables of a projection in some schema are like: their columns, indexes and constraints. None of those that aren't there.
+/// The tables of a shadow.
+fn tables(projector: Projector) -> impl Iterator<Item = &'static str> {
+    projector.tables.iter().copied().chain(BOOKKEEPING)
+}
+
+/// How the parts of a shape begin that are columns.
+const COLUMN: &str = "column ";
+
+/// What the tables of a projection in some schema are like: their columns, indexes and constraints. Nothing of those that aren't there.
 async fn shape(
     connection: &mut PgConnection,
     schema: &str,
     projector: Projector,
-) -> Result<Vec<Option<Vec<String>>>, sqlx::Error> {
-    let tables: Vec<&str> = projector.tables.iter().copied().chain(BOOKKEEPING).collect();
+) -> Result<Vec<Vec<String>>, sqlx::Error> {
+    let tables: Vec<&str> = tables(projector).collect();
     sqlx::query_scalar(
-        "SELECT (SELECT array_agg(part ORDER BY part) FROM (
-                     SELECT format('%s %s %s', attname, atttypid, attnotnull) AS part FROM pg_attribute
-                     WHERE attrelid = to_regclass($1 || '.' || name) AND attnum > 0 AND NOT attisdropped
-                     UNION ALL
-                     -- Without the schema, which is named where the table isn't found otherwise.
-                     SELECT regexp_replace(pg_get_indexdef(indexrelid), ' ON [^ ]+ ', ' ON ') FROM pg_index
-                     WHERE indrelid = to_regclass($1 || '.' || name)
-                     UNION ALL
-                     SELECT format('%s %s', conname, pg_get_constraintdef(oid)) FROM pg_constraint
-                     WHERE conrelid = to_regclass($1 || '.' || name)
-                 ) parts)
+        "SELECT ARRAY(
+             SELECT format($3 || '%s %s %s', attname, atttypid, attnotnull) FROM pg_attribute
+             WHERE attrelid = to_regclass($1 || '.' || name) AND attnum > 0 AND NOT attisdropped
+             UNION ALL
+             -- Without the schema, which is named where the table isn't found otherwise.
+             SELECT regexp_replace(pg_get_indexdef(indexrelid), ' ON [^ ]+ ', ' ON ') FROM pg_index
+             WHERE indrelid = to_regclass($1 || '.' || name)
+             UNION ALL
+             SELECT format('%s %s', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+             WHERE conrelid = to_regclass($1 || '.' || name)
+         )
          FROM unnest($2::text[]) WITH ORDINALITY AS known(name, n) ORDER BY n",
     )
     .bind(schema)
     .bind(tables)
+    .bind(COLUMN)
     .fetch_all(connection)
     .await
 }
@@ -182,9 +250,7 @@ async fn make(
     let mut transaction = connection.begin().await?;
     execute(&mut transaction, format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
     execute(&mut transaction, format!("CREATE SCHEMA {schema}")).await?;
-    // So that definitions name the schema of each table.
-    execute(&mut transaction, "SET LOCAL search_path = ''".to_owned()).await?;
-    for table in projector.tables.iter().copied().chain(BOOKKEEPING) {
+    for table in tables(projector) {
         let options: Option<String> =
             sqlx::query_scalar("SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = to_regclass($1)")
                 .bind(format!("{live}.{table}"))
@@ -193,24 +259,35 @@ async fn make(
         let options = options.map(|options| format!("WITH ({options})")).unwrap_or_default();
         let columns = format!("LIKE {live}.{table} INCLUDING ALL EXCLUDING INDEXES");
         execute(&mut transaction, format!("CREATE TABLE {schema}.{table} ({columns}) {options}")).await?;
-        let definitions = sqlx::query(
-            "SELECT format('ALTER TABLE %s.%I ADD CONSTRAINT %I %s', $2, $3, conname, pg_get_constraintdef(oid))
-             FROM pg_constraint WHERE conrelid = to_regclass($1 || '.' || $3) AND contype IN ('p', 'u')
-             UNION ALL
-             SELECT replace(pg_get_indexdef(indexrelid), format(' ON %s.%I ', $1, $3), format(' ON %s.%I ', $2, $3))
-             FROM pg_index WHERE indrelid = to_regclass($1 || '.' || $3)
-               AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))",
-        )
-        .bind(live)
-        .bind(schema)
-        .bind(table)
-        .fetch_all(&mut *transaction)
-        .await?;
-        for definition in definitions {
-            execute(&mut transaction, definition.try_get(0)?).await?;
+        if !projector.indexed_last.contains(&table) {
+            make_indexes(&mut transaction, schema, live, table).await?;
         }
     }
     transaction.commit().await
+}
+
+/// Makes the indexes of a table that aren't there yet, and the constraints that are made of some.
+async fn make_indexes(connection: &mut PgConnection, schema: &str, live: &str, table: &str) -> Result<(), sqlx::Error> {
+    let definitions: Vec<String> = sqlx::query_scalar(
+        "SELECT format('ALTER TABLE %s.%I ADD CONSTRAINT %I %s', $2, $3, conname, pg_get_constraintdef(oid))
+         FROM pg_constraint WHERE conrelid = to_regclass($1 || '.' || $3) AND contype IN ('p', 'u')
+           AND to_regclass(format('%s.%I', $2, conname)) IS NULL
+         UNION ALL
+         SELECT regexp_replace(pg_get_indexdef(indexrelid), ' ON [^ ]+ ', format(' ON %s.%I ', $2, $3))
+         FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+         WHERE indrelid = to_regclass($1 || '.' || $3)
+           AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
+           AND to_regclass(format('%s.%I', $2, relname)) IS NULL",
+    )
+    .bind(live)
+    .bind(schema)
+    .bind(table)
+    .fetch_all(&mut *connection)
+    .await?;
+    for definition in definitions {
+        execute(connection, definition).await?;
+    }
+    Ok(())
 }
 
 /// Runs a statement that is made of names of our own.

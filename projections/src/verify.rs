@@ -10,7 +10,7 @@ use crate::intake::Intake;
 use crate::projector::Projector;
 use crate::rebuild::{Progress, RebuildError};
 use crate::runner::Foundations;
-use crate::shadow::{Opened, Shadow, execute, take_in_page};
+use crate::shadow::{Opened, Shadow, Taken, execute, take_in_page};
 
 /// Events that may be left to be taken in within the transaction that compares.
 const LAST_EVENTS: usize = 5000;
@@ -96,7 +96,7 @@ async fn replay_and_compare(
         progress.head = live_position(projector, &foundations.pool).await?;
         let before = progress.events;
         loop {
-            let events = shadow.take_in_page(&foundations.store, progress.head).await?;
+            let Taken { events, .. } = shadow.take_in_page(&foundations.store, progress.head).await?;
             if events == 0 {
                 break;
             }
@@ -138,7 +138,7 @@ async fn compare(
     let position: Option<i64> =
         sqlx::query_scalar(AssertSqlSafe(position)).bind(projector.name).fetch_optional(&mut *transaction).await?;
     let position = position.unwrap_or_default().cast_unsigned();
-    while take_in_page(intake, &mut transaction, store, position).await? > 0 {}
+    while take_in_page(intake, &mut transaction, store, position).await?.events > 0 {}
     projector.carry_over(live, &mut transaction).await?;
     let mut verified = Verified { position, rows: 0, wrong_rows: 0, differences: vec![] };
     for table in projector.tables {

@@ -13,13 +13,13 @@ use crate::{Actor, Appended, Metadata, Position, RecordedEvent, StoreError, Stre
 /// A page ends when its data has reached this size, in bytes, however few events it has then.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Streams whose version is remembered.
-const REMEMBERED_STREAMS: u64 = 100_000;
+const REMEMBERED_STREAMS: usize = 100_000;
 
 /// Reads the log over a pool, and remembers how far streams have been seen to go.
 pub(super) struct Reader {
     pool: PgPool,
     /// A version that each stream is known to have reached. Streams never get shorter, so it may be old but not wrong.
-    versions: moka::sync::Cache<StreamId, u64>,
+    versions: quick_cache::sync::Cache<StreamId, u64>,
 }
 
 /// A row of the log.
@@ -63,7 +63,7 @@ impl From<Row> for RecordedEvent {
 
 impl Reader {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, versions: moka::sync::Cache::new(REMEMBERED_STREAMS) }
+        Self { pool, versions: quick_cache::sync::Cache::new(REMEMBERED_STREAMS) }
     }
 
     pub(super) async fn head(&self) -> Result<Position, StoreError> {

@@ -25,6 +25,7 @@ impl Projection for Audit {
     const NAME: &'static str = "audit";
     const VERSION: i32 = 1;
     const TABLES: &'static [&'static str] = &["audit_events"];
+    const INDEXED_LAST: &'static [&'static str] = Self::TABLES;
     type Changes = Vec<Entry>;
 
     /// Takes in all there is, also what this version of the program can't read.
@@ -48,7 +49,7 @@ impl Projection for Audit {
              SELECT position, business_id, event_type, actor_user, correlation_id
              FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[])
                   AS new(position, business_id, event_type, actor_user, correlation_id)
-             ON CONFLICT (position) DO NOTHING",
+             ON CONFLICT DO NOTHING",
             &column(&entries, |entry| entry.position),
             &column(&entries, |entry| entry.business_id),
             &column(&entries, |entry| entry.event_type.as_str()) as &[&str],

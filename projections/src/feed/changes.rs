@@ -38,6 +38,7 @@ impl Projection for Feed {
     const VERSION: i32 = 1;
     const TABLES: &'static [&'static str] =
         &["feed_entries", "feed_conversations", "feed_members", "feed_days", "feed_horizon"];
+    const INDEXED_LAST: &'static [&'static str] = &["feed_entries"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
@@ -74,7 +75,9 @@ impl Projection for Feed {
         Ok(())
     }
 
-    async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn write(mut changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // As the index has them: neighbours go to the same page of it.
+        changes.entries.sort_unstable();
         changes.write_entries(connection).await?;
         changes.write_conversations(connection).await?;
         changes.write_days(connection).await

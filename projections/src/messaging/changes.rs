@@ -91,7 +91,9 @@ impl Projection for Messaging {
         Ok(())
     }
 
-    async fn write(changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn write(mut changes: Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // By conversation, as they are read: neighbours go to the same page of the table and of its index.
+        changes.sent.sort_unstable_by_key(|(message, position)| (message.conversation_id, *position));
         // In this order, whatever the order of the events was: what is deleted counts as unread only after what was read.
         changes.write_sent(connection).await?;
         changes.write_cursors(connection).await?;
