@@ -1,8 +1,8 @@
 //! What Switchboard shows to the world: REST, its explorer, and the live streams, all on one port.
 //!
-//! A request passes through [`server`]'s layers (panics and errors become the standard error, origins are checked, bodies are
-//! bounded), then a handler. Handlers translate: what the request says into a command or a query, and the answer into the
-//! contract's JSON. Rules are not theirs.
+//! A request passes through [`server`] (panics and errors become the standard error, origins are checked, bodies are bounded),
+//! then a handler. Handlers translate: what the request says into a command or a query, and the answer into the contract's JSON.
+//! Rules are not theirs.
 
 mod admin;
 mod allow;

@@ -144,7 +144,7 @@ async fn compare(
     for table in projector.tables {
         let rows = format!("SELECT count(*) FROM {live}.{table}");
         verified.rows += sqlx::query_scalar::<_, i64>(AssertSqlSafe(rows)).fetch_one(&mut *transaction).await?;
-        let columns = columns(&mut transaction, schema, table).await?;
+        let columns = columns(&mut transaction, live, table).await?;
         let found =
             sqlx::query(AssertSqlSafe(comparison(live, schema, table, &columns))).fetch_all(&mut *transaction).await?;
         for row in &found {
