@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, Response};
+use poem::{Endpoint, Error, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,7 +80,8 @@ async fn serve(
         let (endpoint, (local, remote, scheme)) = (endpoint.clone(), from.clone());
         // In a box, which goes when the request is answered: the connection keeps room for it as long as it lasts.
         Box::pin(async move {
-            Ok::<_, Infallible>(endpoint.get_response((request, local, remote, scheme).into()).await.into())
+            let answer = endpoint.call((request, local, remote, scheme).into()).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(Error::into_response).into())
         })
     });
     let mut builder = Builder::new();

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use domain::{BusinessId, EmailAddress, SessionId};
+use futures_util::FutureExt;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
@@ -81,9 +82,9 @@ tokio::task_local! {
 /// The headers that tell a client how it stands with its limits (the IETF's draft of the `RateLimit` fields).
 pub(crate) struct LimitHeaders(Option<Standing>);
 
-/// Answers a request, and learns by which limit it was counted meanwhile.
-pub(crate) async fn counted<T>(answering: impl Future<Output = T>) -> (T, LimitHeaders) {
-    STANDING.scope(Cell::new(None), async { (answering.await, LimitHeaders(STANDING.with(Cell::get))) }).await
+/// Answers a request, and learns by which limit it was counted meanwhile. Not an `async fn`: those keep what they are given twice.
+pub(crate) fn counted<T>(answering: impl Future<Output = T>) -> impl Future<Output = (T, LimitHeaders)> {
+    STANDING.scope(Cell::new(None), answering.map(|answer| (answer, LimitHeaders(STANDING.with(Cell::get)))))
 }
 
 impl LimitHeaders {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{Either, ready};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{Method, header};
 use poem::middleware::Cors;
@@ -103,17 +104,39 @@ impl<E: Endpoint<Output = Response> + 'static> Origins<E> {
     }
 }
 
+/// Whose page a request comes from.
+enum Whose {
+    /// This server's, or nobody's: a client that is no page names none.
+    Own,
+    /// One that the operator has listed.
+    Listed,
+    /// Any other.
+    Others,
+}
+
+impl<E> Origins<E> {
+    fn whose(&self, request: &Request) -> Whose {
+        let Some(origin) = request.headers().get(header::ORIGIN) else { return Whose::Own };
+        match origin.to_str() {
+            Ok(origin) if is_own(origin, request) => Whose::Own,
+            Ok(origin) if self.allowed.allow(origin) => Whose::Listed,
+            _ => Whose::Others,
+        }
+    }
+}
+
 impl<E: Endpoint<Output = Response>> Endpoint for Origins<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
-        match request.headers().get(header::ORIGIN) {
-            None => self.own.call(request).await,
-            Some(origin) => match origin.to_str() {
-                Ok(origin) if is_own(origin, &request) => self.own.call(request).await,
-                Ok(origin) if self.allowed.allow(origin) => self.listed.call(request).await,
-                _ => Ok(respond(ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed"))),
-            },
+    /// Not an `async fn`: those keep the request twice.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
+        match self.whose(&request) {
+            Whose::Own => Either::Left(self.own.call(request)),
+            Whose::Listed => Either::Right(Either::Left(self.listed.call(request))),
+            Whose::Others => {
+                let refusal = ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed");
+                Either::Right(Either::Right(ready(Ok(respond(refusal)))))
+            }
         }
     }
 }

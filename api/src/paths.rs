@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::Either;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Result};
 
@@ -37,16 +38,15 @@ impl<E: Endpoint<Output = Response>> Paths<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Paths<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    /// Not an `async fn`: those keep the request twice.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
         let path = request.uri().path();
-        if let Some(endpoint) = self.exact.get(path) {
-            return endpoint.call(request).await;
-        }
         let is_under =
             |above: &str| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        match self.under.iter().find(|(above, _)| is_under(above)) {
-            Some((_, endpoint)) => endpoint.call(request).await,
-            None => self.others.call(request).await,
+        let under = || self.under.iter().find(|(above, _)| is_under(above)).map(|(_, endpoint)| endpoint);
+        match self.exact.get(path).or_else(under) {
+            Some(endpoint) => Either::Left(endpoint.call(request)),
+            None => Either::Right(self.others.call(request)),
         }
     }
 }

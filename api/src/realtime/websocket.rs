@@ -28,8 +28,8 @@ use crate::error::{ApiError, ErrorBody, ErrorCode};
 const PING: Duration = Duration::from_secs(25);
 /// How long a client may say nothing at all.
 const SILENCE: Duration = Duration::from_mins(1);
-/// Most of what is written fits into one frame of this size.
-const PIECE_BYTES: usize = 1024;
+/// Most of what is written fits into one frame of this size. A frame has a head too, and memory comes in steps of 128 bytes here.
+const PIECE_BYTES: usize = 880;
 
 /// The smallest buffers: the default ones are 128 KiB a connection, filled with zeroes.
 fn config() -> WebSocketConfig {
