@@ -1,6 +1,7 @@
 //! Events in, rows out; and twice in, the same rows.
 
 mod events;
+mod rebuilding;
 
 use crate::support::{DEADLINE, Database, Random, full_scale, seed};
 use ::projections::calls::Calls;
