@@ -46,7 +46,7 @@ fn run_command(cli: Cli) -> ExitCode {
     }
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            memory::start_over_with_option();
+            memory::start_over_with_options();
             finish(run(serve::serve(cli.settings)).map(|()| ExitCode::SUCCESS))
         }
         Command::Projections(command) => finish_tool(run(tools::projections::run(&cli.settings, command))),
