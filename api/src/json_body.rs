@@ -39,15 +39,15 @@ impl<'a, T: ParseFromJSON + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
             return Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }.into());
         }
         let json = body.take()?.into_bytes().await?;
-        read(&json).map(Self).map_err(|reason| ParseRequestPayloadError { reason }.into())
+        read("body", &json).map(Self).map_err(|reason| ParseRequestPayloadError { reason }.into())
     }
 }
 
-/// The body, or what is wrong with it: the field first, where it is one field's fault.
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+/// What a JSON object says, or what is wrong with it: the field first, where it is one field's fault.
+pub(crate) fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, String> {
     // Serde would take an array for the fields in their order.
     if json.trim_ascii_start().first() != Some(&b'{') {
-        return Err("the body must be a JSON object".to_owned());
+        return Err(format!("the {what} must be a JSON object"));
     }
     // To know where one is while reading takes as long as reading: only what is wrong is read again for that.
     if let Ok(body) = serde_json::from_slice(json) {
@@ -93,9 +93,9 @@ mod tests {
             (r#"["x"]"#, "the body must be a JSON object"),
             (" {", "EOF while parsing an object"),
         ] {
-            assert_eq!(read::<Body>(json.as_bytes()).unwrap_err(), expected);
+            assert_eq!(read::<Body>("body", json.as_bytes()).unwrap_err(), expected);
         }
-        assert!(read::<Body>(br#"{"someId":"x"} {}"#).is_err());
-        assert_eq!(read::<Body>(br#"{"someId":"x"}"#), Ok(Body { some_id: "x".into(), list: None }));
+        assert!(read::<Body>("body", br#"{"someId":"x"} {}"#).is_err());
+        assert_eq!(read::<Body>("body", br#"{"someId":"x"}"#), Ok(Body { some_id: "x".into(), list: None }));
     }
 }

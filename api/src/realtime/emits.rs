@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use commands::{Caller, Request};
 use domain::call::{Call, CallParties};
 use domain::{CallId, MessageId, UserId};
+use event_store::Position;
 use futures_util::future::BoxFuture;
-use poem_openapi::types::ToJSON;
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::passing::{MAX_SIGNAL_BYTES, Passing, fits};
 use super::payloads::{CallSignal, SignalKind};
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::json_body;
 use crate::limits::Emit;
 use crate::messenger::{Message, SendMessage, call_status};
 
@@ -25,7 +27,13 @@ const WAITING: usize = 64;
 const WAITING_TO_BE_REFUSED: usize = 16_384;
 
 /// What tells a client how its emit went, once there is room to tell it.
-pub(super) type Answer = Box<dyn FnOnce(Result<Value, ApiError>) -> BoxFuture<'static, ()> + Send>;
+pub(super) type Answer = Box<dyn FnOnce(Outcome) -> BoxFuture<'static, ()> + Send>;
+
+/// How an emit went: what its acknowledgement says, or the standard error.
+pub(super) type Outcome = Result<Box<RawValue>, ApiError>;
+
+/// What an emit carries; none when that isn't JSON.
+pub(super) type Payload = Option<Box<RawValue>>;
 
 /// You have read a message, and all before it in its conversation
 #[derive(Deserialize, JsonSchema)]
@@ -58,6 +66,14 @@ pub(crate) struct SendSignal {
     payload: Value,
 }
 
+/// The answer to `message:send`.
+#[derive(Serialize)]
+struct Sent {
+    success: bool,
+    message: Message,
+    position: Position,
+}
+
 /// Somebody who emits. What they say is done in the order in which they say it.
 pub(super) struct Client {
     shared: Arc<Shared>,
@@ -74,7 +90,7 @@ struct Queue {
 /// What a client has said.
 struct Emitted {
     /// What to do; none when there was no room to keep it.
-    what: Option<(String, Value)>,
+    what: Option<(String, Payload)>,
     answer: Answer,
 }
 
@@ -88,7 +104,7 @@ impl Client {
     }
 
     /// Does what a client asks for, after what it has asked for before, and has it answered.
-    pub(super) fn hear(self: &Arc<Self>, event: String, payload: Value, answer: Answer) -> Result<(), Flooded> {
+    pub(super) fn hear(self: &Arc<Self>, event: String, payload: Payload, answer: Answer) -> Result<(), Flooded> {
         {
             let mut queue = self.queue();
             if queue.waiting.len() >= WAITING_TO_BE_REFUSED {
@@ -115,7 +131,7 @@ impl Client {
             };
             let Some(Emitted { what, answer }) = next else { return };
             let outcome = match what {
-                Some((event, payload)) => self.handle(&event, payload).await,
+                Some((event, payload)) => self.handle(&event, payload.as_deref()).await,
                 None => Err(too_many()),
             };
             answer(outcome).await;
@@ -126,7 +142,7 @@ impl Client {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn handle(&self, event: &str, payload: Value) -> Result<Value, ApiError> {
+    async fn handle(&self, event: &str, payload: Option<&RawValue>) -> Outcome {
         let kind = match event {
             "call:signal" => Emit::Signal,
             "typing:start" | "typing:stop" => Emit::Typing,
@@ -138,25 +154,25 @@ impl Client {
             "message:send" => {
                 let message = parse::<SendMessage>(payload)?.into_command(None)?;
                 let sent = commands.send_message(&request, message).await?;
-                Ok(json!({"success": true, "message": Message::from(sent.value).to_json(), "position": sent.position}))
+                acknowledge(&Sent { success: true, message: sent.value.into(), position: sent.position })
             }
             "message:read" => {
                 let id = parse::<ReadMessage>(payload)?.message_id;
                 let id: MessageId = id.parse().map_err(|_| ApiError::not_found("Message"))?;
                 let read = commands.read_message(&request, id).await?;
-                Ok(json!({"success": true, "messageId": read.value.message_id, "position": read.position}))
+                acknowledge(&json!({"success": true, "messageId": read.value.message_id, "position": read.position}))
             }
             "call:accept" => {
                 let done = commands.accept_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
-                Ok(about_call(&done))
+                about_call(&done)
             }
             "call:reject" => {
                 let done = commands.reject_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
-                Ok(about_call(&done))
+                about_call(&done)
             }
             "call:end" => {
                 let done = commands.end_call(&request, call_id(&parse::<OneCall>(payload)?.call_id)?).await?;
-                Ok(about_call(&done))
+                about_call(&done)
             }
             "call:signal" => self.signal(&request, parse(payload)?).await,
             "typing:start" => {
@@ -165,7 +181,7 @@ impl Client {
                 if self.shared.typists.start(from, to) {
                     self.shared.pass_on(&Passing::Typing { to, from });
                 }
-                Ok(json!({"success": true}))
+                acknowledge(&json!({"success": true}))
             }
             "typing:stop" => {
                 let to = self.typing_to(&request, payload).await?;
@@ -173,7 +189,7 @@ impl Client {
                 if self.shared.typists.stop(from, to) {
                     self.shared.pass_on(&Passing::TypingStopped { to, from });
                 }
-                Ok(json!({"success": true}))
+                acknowledge(&json!({"success": true}))
             }
             unknown => Err(invalid(&format!("there is no event {unknown:.100}"))),
         }
@@ -187,7 +203,7 @@ impl Client {
         Ok(Request { caller, correlation_id: api.ids.next() })
     }
 
-    async fn signal(&self, request: &Request, signal: SendSignal) -> Result<Value, ApiError> {
+    async fn signal(&self, request: &Request, signal: SendSignal) -> Outcome {
         if !fits(&signal.payload) {
             let reason = format!("payload: must be at most {MAX_SIGNAL_BYTES} bytes");
             return Err(ErrorBody::new(ErrorCode::PayloadTooLarge, reason).into());
@@ -197,10 +213,10 @@ impl Client {
         let to = parties.other(request.caller.user_id);
         let signal = CallSignal { call_id: id.to_string(), kind: signal.kind, payload: signal.payload };
         self.shared.pass_on(&Passing::Signal { to, signal });
-        Ok(json!({"success": true}))
+        acknowledge(&json!({"success": true}))
     }
 
-    async fn typing_to(&self, request: &Request, payload: Value) -> Result<UserId, ApiError> {
+    async fn typing_to(&self, request: &Request, payload: Option<&RawValue>) -> Result<UserId, ApiError> {
         let to = parse::<TypingTo>(payload)?.recipient_id;
         let to: UserId = to.parse().map_err(|_| ApiError::not_found("Recipient"))?;
         if to == request.caller.user_id {
@@ -219,21 +235,18 @@ fn call_id(id: &str) -> Result<CallId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found("Call"))
 }
 
-fn about_call(done: &commands::Done<Call>) -> Value {
+fn about_call(done: &commands::Done<Call>) -> Outcome {
     let id = done.value.started().map(|call| call.parties.call_id);
-    json!({"success": true, "callId": id, "status": call_status(&done.value), "position": done.position})
+    acknowledge(&json!({"success": true, "callId": id, "status": call_status(&done.value), "position": done.position}))
 }
 
 /// The payload of an emit: an object, whose fields are named when they are wrong.
-fn parse<T: DeserializeOwned>(payload: Value) -> Result<T, ApiError> {
-    if !payload.is_object() {
-        return Err(invalid("the payload must be an object"));
-    }
-    serde_path_to_error::deserialize(payload).map_err(|error| {
-        let field = error.path().to_string();
-        let reason = error.into_inner().to_string();
-        invalid(&if matches!(field.as_str(), "." | "?") { reason } else { format!("{field}: {reason}") })
-    })
+fn parse<T: DeserializeOwned>(payload: Option<&RawValue>) -> Result<T, ApiError> {
+    json_body::read("payload", payload.map_or("", RawValue::get).as_bytes()).map_err(|reason| invalid(&reason))
+}
+
+fn acknowledge(answer: &impl Serialize) -> Outcome {
+    to_raw_value(answer).map_err(|error| ApiError::internal(&error))
 }
 
 fn invalid(reason: &str) -> ApiError {

@@ -12,16 +12,17 @@ use event_store::Position;
 use futures_util::FutureExt;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use socketioxide::SocketIo;
 use socketioxide::adapter::LocalAdapter;
-use socketioxide::extract::{AckSender, Event, Extension, SocketRef, TryData};
+use socketioxide::extract::{AckSender, Extension, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::Socket;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Closing, Connection, Outlet};
-use super::emits::Client;
+use super::emits::{Client, Outcome, Payload};
 use super::socket_io_endpoint::ClientAddress;
 use crate::Api;
 use crate::error::ApiError;
@@ -161,10 +162,7 @@ impl FromMessageParts<LocalAdapter> for Heard {
         ack_id: &Option<i64>,
     ) -> Result<Self, Infallible> {
         let Some(Speaker { client, shared, connection }) = socket.extensions.get() else { return Ok(Self) };
-        let event = Event::from_message_parts(socket, value, ack_id).map_or_else(|_| String::new(), |event| event.0);
-        // What is no JSON value is no object either.
-        let payload = TryData::<Value>::from_message_parts(socket, value, ack_id);
-        let payload = payload.ok().and_then(|payload| payload.0.ok()).unwrap_or_default();
+        let (event, payload) = said(value);
         let reply = Reply { socket: socket.clone(), ack_id: *ack_id };
         let answer = move |outcome| reply.send(outcome).boxed();
         if client.hear(event, payload, Box::new(answer)).is_err()
@@ -176,6 +174,15 @@ impl FromMessageParts<LocalAdapter> for Heard {
     }
 }
 
+/// The name of an emit, and its first argument, unless that is, or has within it, something else than JSON.
+fn said(value: &socketioxide_core::Value) -> (String, Payload) {
+    let socketioxide_core::Value::Str(text, binary) = value else { return Default::default() };
+    let arguments: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let event = arguments.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
+    let payload = arguments.get(1).filter(|_| binary.is_none()).map(|payload| (*payload).to_owned());
+    (event, payload)
+}
+
 /// Where the outcome of an emit goes: into its acknowledgement, if the client wants one; otherwise an error goes out as an event.
 struct Reply {
     socket: Arc<Socket<LocalAdapter>>,
@@ -184,7 +191,7 @@ struct Reply {
 
 impl Reply {
     /// Answers as soon as there is room for it. A client that is gone, or makes none, needs no answer.
-    async fn send(self, outcome: Result<Value, ApiError>) {
+    async fn send(self, outcome: Outcome) {
         let deadline = Instant::now() + ANSWER_PATIENCE;
         while self.socket.connected() && !self.try_send(&outcome) && Instant::now() < deadline {
             tokio::time::sleep(ANSWER_PAUSE).await;
@@ -192,7 +199,7 @@ impl Reply {
     }
 
     /// Whether there was room for it, or no need.
-    fn try_send(&self, outcome: &Result<Value, ApiError>) -> bool {
+    fn try_send(&self, outcome: &Outcome) -> bool {
         let mut nothing = socketioxide_core::Value::Str(String::new().into(), None);
         let Ok(ack) = AckSender::from_message_parts(&self.socket, &mut nothing, &self.ack_id);
         match outcome {

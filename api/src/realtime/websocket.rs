@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt, future};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -17,12 +18,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::connection::{Closing, Outlet};
-use super::emits::Client;
+use super::emits::{Client, Outcome, Payload};
 use super::frames::{Frame, Frames, Promise};
 use super::opening::{Listed, Opening};
 use super::stream::Cutter;
 use super::{MAX_MESSAGE_BYTES, STREAM_FRAMES, Shared};
-use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::error::{ErrorBody, ErrorCode};
 
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(25);
@@ -47,8 +48,7 @@ struct Emit {
     /// Names it in the answer; without one there is none, unless something is wrong.
     id: Option<Value>,
     emit: String,
-    #[serde(default)]
-    data: Value,
+    data: Payload,
 }
 
 /// What it is answered.
@@ -56,7 +56,7 @@ struct Emit {
 struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
-    ack: Value,
+    ack: Box<RawValue>,
 }
 
 /// Serves one connection until it ends.
@@ -121,10 +121,10 @@ fn listen(client: &Arc<Client>, room: Promise, text: &str) {
             return;
         }
     };
-    let answer = move |outcome: Result<Value, ApiError>| {
+    let answer = move |outcome: Outcome| {
         let ack = match outcome {
             Ok(success) => id.is_some().then_some(success),
-            Err(error) => Some(serde_json::to_value(error.body()).unwrap_or_default()),
+            Err(error) => Some(to_raw_value(error.body()).unwrap_or_default()),
         };
         if let Some(ack) = ack {
             room.keep(serde_json::to_string(&Answer { id, ack }).unwrap_or_default());
@@ -137,7 +137,7 @@ fn listen(client: &Arc<Client>, room: Promise, text: &str) {
 
 fn malformed(reason: &str) -> String {
     let ack = ErrorBody::new(ErrorCode::ValidationError, reason);
-    let ack = serde_json::to_value(ack).unwrap_or_default();
+    let ack = to_raw_value(&ack).unwrap_or_default();
     serde_json::to_string(&Answer { id: None, ack }).unwrap_or_default()
 }
 

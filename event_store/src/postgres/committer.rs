@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::reader::{Reader, bigint};
-use crate::{Append, AppendError, Appended, Batch, Conflict, Position, RecordedEvent, StoreError, StreamId};
+use crate::{Append, AppendError, Appended, Batch, Conflict, NewEvent, Position, RecordedEvent, StoreError, StreamId};
 
 /// Events that are committed together at most.
 const BATCH_EVENTS: usize = 2048;
@@ -76,7 +76,7 @@ impl Committer {
         let connect = connect.options([
             // Whatever the database's default is: what has been answered is on disk.
             ("synchronous_commit", "on"),
-            // Its one statement has one good plan. To make it anew for each batch takes as long as to insert ten events.
+            // Each of its statements has one good plan. To make it anew for each batch takes as long as to insert ten events.
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         Self { connect, connection: None, reader, committed }
@@ -198,6 +198,11 @@ impl Committer {
 
     /// Commits these appends together, in one round trip.
     async fn insert(&mut self, appends: &[Writer]) -> Result<Committed, Failure> {
+        if let [(append, _)] = appends
+            && let [event] = &append.events[..]
+        {
+            return self.insert_one(append, event).await;
+        }
         let columns = Columns::of(appends);
         let connection = self.connection().await.map_err(Failure::Unavailable)?;
         let head = sqlx::query!(
@@ -237,9 +242,42 @@ impl Committer {
         .fetch_one(connection)
         .await
         .map_err(Failure::from)?;
-        metrics::histogram!("switchboard_log_batch_events")
-            .record(f64::from(u32::try_from(columns.stream.len()).unwrap_or(u32::MAX)));
+        count_batch(columns.stream.len());
         Ok(Committed { base: head.base.cast_unsigned(), recorded_at: head.recorded_at })
+    }
+
+    /// Commits one event. While few write, most batches are of one, and without arrays that costs the database a fifth less.
+    async fn insert_one(&mut self, append: &Append, event: &NewEvent) -> Result<Committed, Failure> {
+        let Append { stream, expected, metadata, .. } = append;
+        let connection = self.connection().await.map_err(Failure::Unavailable)?;
+        let inserted = sqlx::query!(
+            "WITH head AS (
+                UPDATE log_head
+                SET position = position + 1, recorded_at = greatest(recorded_at, clock_timestamp())
+                RETURNING position, recorded_at
+             )
+             INSERT INTO log (position, stream, stream_version, event_id, event_type, schema_version, recorded_at,
+                              business_id, actor_user, actor_role, actor_session, correlation_id, causation_id, data)
+             SELECT head.position, $1, $2, $3, $4, $5, head.recorded_at, $6, $7, $8, $9, $10, $11, $12 FROM head
+             RETURNING position, recorded_at",
+            stream.as_str(),
+            bigint(expected.version() + 1),
+            event.event_id,
+            &*event.event_type,
+            event.schema_version.cast_signed(),
+            metadata.business_id,
+            metadata.actor.user,
+            metadata.actor.role.as_deref(),
+            metadata.actor.session,
+            metadata.correlation_id,
+            metadata.causation_id,
+            &event.data[..]
+        )
+        .fetch_one(connection)
+        .await
+        .map_err(Failure::from)?;
+        count_batch(1);
+        Ok(Committed { base: inserted.position.cast_unsigned() - 1, recorded_at: inserted.recorded_at })
     }
 
     /// Tells the writers, and then everybody who follows the log.
@@ -317,6 +355,10 @@ fn sort(batch: Vec<Writer>, tips: &HashMap<StreamId, u64>, reader: &Reader) -> S
         }
     }
     sorted
+}
+
+fn count_batch(events: usize) {
+    metrics::histogram!("switchboard_log_batch_events").record(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
 }
 
 fn fail_all(batch: Vec<Writer>, error: &sqlx::Error) {

@@ -48,8 +48,7 @@ impl Projection for Audit {
             "INSERT INTO audit_events (position, business_id, event_type, actor_user, correlation_id)
              SELECT position, business_id, event_type, actor_user, correlation_id
              FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[])
-                  AS new(position, business_id, event_type, actor_user, correlation_id)
-             ON CONFLICT DO NOTHING",
+                  AS new(position, business_id, event_type, actor_user, correlation_id)",
             &column(&entries, |entry| entry.position),
             &column(&entries, |entry| entry.business_id),
             &column(&entries, |entry| entry.event_type.as_str()) as &[&str],

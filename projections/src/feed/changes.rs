@@ -114,8 +114,7 @@ impl Changes {
         }
         sqlx::query!(
             "INSERT INTO feed_entries (audience, position)
-             SELECT audience, position FROM unnest($1::uuid[], $2::bigint[]) AS new(audience, position)
-             ON CONFLICT DO NOTHING",
+             SELECT audience, position FROM unnest($1::uuid[], $2::bigint[]) AS new(audience, position)",
             &column(&self.entries, |(audience, _)| *audience),
             &column(&self.entries, |(_, position)| position.cast_signed())
         )

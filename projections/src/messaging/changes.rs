@@ -117,8 +117,7 @@ impl Changes {
         }
     }
 
-    /// Writes messages, and in the same go what they mean to the two who are in their conversation. Only messages that are new
-    /// count, so that taking one in twice leaves it unread once.
+    /// Writes messages, and in the same go what they mean to the two who are in their conversation.
     async fn write_sent(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if self.sent.is_empty() {
             return Ok(());
@@ -135,7 +134,6 @@ impl Changes {
                              $8::text[], $9::text[], $10::uuid[], $11::timestamptz[])
                       AS new(id, conversation_id, position, business_id, sender_id, recipient_id, content, kind,
                              attachments, reply_to, sent_at)
-                 ON CONFLICT (id) DO NOTHING
                  RETURNING conversation_id, sender_id, recipient_id, position
              )
              INSERT INTO conversation_members (conversation_id, user_id, other_user_id, last_position, unread)
