@@ -32,10 +32,21 @@ impl Api {
         Ok((messaging, self.fresh(checkpoint, min_position).await?))
     }
 
-    /// What can be asked about calls, fresh enough for this reader, and how fresh that is.
+    /// What can be asked about messages and those who write them, fresh enough for this reader, and how fresh that is: names are of
+    /// another projection.
+    pub(crate) async fn messaging_and_people(
+        &self,
+        min_position: Option<Position>,
+    ) -> Result<(&MessagingQueries, Position), ApiError> {
+        let (messaging, position) = self.messaging(min_position).await?;
+        Ok((messaging, position.min(self.people(min_position).await?.1)))
+    }
+
+    /// What can be asked about calls and those who are in them, fresh enough for this reader, and how fresh that is.
     pub(crate) async fn calls(&self, min_position: Option<Position>) -> Result<(&CallQueries, Position), ApiError> {
         let (calls, checkpoint) = &self.calls;
-        Ok((calls, self.fresh(checkpoint, min_position).await?))
+        let position = self.fresh(checkpoint, min_position).await?;
+        Ok((calls, position.min(self.people(min_position).await?.1)))
     }
 
     /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this

@@ -22,8 +22,8 @@ pub trait Projection: Send + Sync + 'static {
     /// Takes one event in. Events that it has no use for change nothing.
     fn collect(changes: &mut Self::Changes, event: &RecordedEvent) -> Result<(), Unreadable>;
 
-    /// Writes what was collected: a fixed number of statements, however many events there were. Taking the same events in twice
-    /// must give the same rows.
+    /// Writes what was collected: a fixed number of statements, however many events there were. No event comes twice: the checkpoint
+    /// moves in the same transaction, and only from where it was.
     async fn write(changes: Self::Changes, connection: &mut PgConnection) -> Result<(), sqlx::Error>;
 
     /// Brings what doesn't come from the log from the tables in schema `live` to those that were built beside them.

@@ -141,7 +141,7 @@ impl ConversationsApi {
     ) -> Result<Found<Conversations>, ApiError> {
         let limit = page_limit(limit.0)?;
         let before = self::cursor(cursor.0.as_deref())?;
-        let (messaging, position) = api.messaging(min_position.0).await?;
+        let (messaging, position) = api.messaging_and_people(min_position.0).await?;
         let rows = messaging.conversations(token.caller().user_id, before, limit + 1).await?;
         let (rows, next_cursor) = page(rows, limit, |row: &ConversationRow| row.last.position);
         let last = Message::with_files(messaging, rows.iter().map(|row| row.last.clone()).collect()).await?;
