@@ -1,10 +1,12 @@
 //! Memory for connections that do nothing, with the real product's state on them: the resident memory of the server before they
-//! are opened, while they stand, and after they have gone. The kernel's memory is not in it.
+//! are opened, while they stand, after each has been told the largest messages there are, and after they have gone. The kernel's
+//! memory is not in it.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -12,6 +14,7 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use crate::http;
 use crate::people::{Pair, prepare};
 use crate::socket::{Socket, config};
 use crate::switchboard::Switchboard;
@@ -21,6 +24,9 @@ use crate::target::Target;
 const PEOPLE: usize = 100;
 /// Connections that are opened at the same time.
 const OPENING: usize = 64;
+/// Large messages that each connection is told, each of as many characters as one may have, of four bytes.
+const LARGE_MESSAGES: usize = 5;
+const LARGE_CHARACTERS: usize = 10_000;
 /// How long memory may take to settle.
 const SETTLING: Duration = Duration::from_secs(8);
 
@@ -32,7 +38,10 @@ enum Transport {
 }
 
 pub(crate) async fn measure(connections: usize) {
-    println!("{:>12} {:>12} {:>14} {:>14} {:>14}", "transport", "connections", "KiB each", "MiB before", "MiB after");
+    println!(
+        "{:>12} {:>12} {:>14} {:>14} {:>14} {:>14}",
+        "transport", "connections", "KiB each", "after a burst", "MiB before", "MiB after"
+    );
     for transport in [Transport::WebSocket, Transport::EventStream, Transport::SocketIo] {
         let server = Switchboard::start().await;
         let server = &server.target;
@@ -44,18 +53,32 @@ pub(crate) async fn measure(connections: usize) {
         let open = open(server, &people, transport, connections).await;
         tokio::time::sleep(SETTLING).await;
         let during = server.memory();
+        burst(server, &people).await;
+        tokio::time::sleep(SETTLING).await;
+        let after_burst = server.memory();
         drop(open);
         tokio::time::sleep(SETTLING * 2).await;
-        row(transport, connections, before, during, server.memory());
+        row(transport, connections, before, [during, after_burst], server.memory());
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn row(transport: Transport, connections: usize, before: u64, during: u64, after: u64) {
+fn row(transport: Transport, connections: usize, before: u64, during: [u64; 2], after: u64) {
     let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
-    let each = during.saturating_sub(before) as f64 / 1024.0 / connections as f64;
+    let [each, burst] = during.map(|bytes| bytes.saturating_sub(before) as f64 / 1024.0 / connections as f64);
     let transport = format!("{transport:?}");
-    println!("{transport:>12} {connections:>12} {each:>14.1} {:>14.1} {:>14.1}", mib(before), mib(after));
+    println!("{transport:>12} {connections:>12} {each:>14.1} {burst:>14.1} {:>14.1} {:>14.1}", mib(before), mib(after));
+}
+
+/// Has everybody who is connected told large messages.
+async fn burst(server: &Target, people: &[Pair]) {
+    let mut connection = http::Connection::open(server.address()).await;
+    let content = "\u{1F4E3}".repeat(LARGE_CHARACTERS);
+    for pair in people.iter().cycle().take(people.len() * LARGE_MESSAGES) {
+        let message = json!({"recipientId": pair.recipient_id, "content": content, "type": "text"}).to_string();
+        let request = http::request("POST", server.address(), "/api/messenger/messages", &pair.sender_token, &message);
+        assert_eq!(connection.call(&request).await.status, 201);
+    }
 }
 
 /// Opens connections, each held by a task that answers pings.
