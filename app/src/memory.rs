@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 /// A request makes a hundred small things and forgets them again: this makes them in less than half the time of the system's.
 #[global_allocator]
@@ -12,10 +13,28 @@ const OPTIONS: [(&str, &str); 2] = [
     // Whoever frees the last thing on a page gives the page back. Otherwise it is left to the thread that has made it, which may have
     // nothing to do for hours: half of what ten thousand connections had needed stayed when they had gone.
     ("MIMALLOC_PAGE_RECLAIM_ON_FREE", "-1"),
-    // Milliseconds until the operating system gets it. It is looked after only when something is freed, so that after the usual second
-    // nobody may come by any more; and much sooner, requests find their pages gone.
+    // Milliseconds until the operating system may get it. Much sooner, and requests find their pages gone.
     ("MIMALLOC_PURGE_DELAY", "200"),
 ];
+
+/// How often it is looked whether there is memory that the operating system may get.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Has memory given back that nothing needs any more. Never returns.
+///
+/// The allocator looks for it after some thousands of allocations, and when a thread ends. A server that has become quiet doesn't come
+/// to the first: what a burst had needed for ten thousand connections stayed for good when they had gone.
+pub(crate) async fn give_back() {
+    let mut interval = tokio::time::interval(GIVE_BACK_INTERVAL);
+    loop {
+        interval.tick().await;
+        // It has to have made something to be known to the allocator.
+        let visitor = || drop(std::hint::black_box(Box::new(0_u8)));
+        if let Err(error) = std::thread::Builder::new().name("give back".to_owned()).spawn(visitor) {
+            tracing::debug!(%error, "memory is given back later");
+        }
+    }
+}
 
 /// Starts this program over with them, in the same process, unless they are set already. Where that can't be done, it goes on
 /// without.

@@ -25,7 +25,7 @@ use crate::passwords::SlowHashes;
 use crate::read_models;
 use crate::settings::{Settings, ms};
 use crate::system::System;
-use crate::{blobs, chores, demo, system};
+use crate::{blobs, chores, demo, memory, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -166,6 +166,7 @@ async fn serve_on(
         trusted_proxies: TrustedProxies::parse(&settings.trusted_proxies)?,
         metrics,
     });
+    background.spawn(memory::give_back());
     background.spawn(chores::tidy_up(api.clone()));
     background.spawn(chores::sweep_files(api.clone()));
     background.spawn(chores::sweep_orphans(api.clone()));
