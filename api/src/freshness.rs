@@ -38,15 +38,17 @@ impl Api {
         &self,
         min_position: Option<Position>,
     ) -> Result<(&MessagingQueries, Position), ApiError> {
-        let (messaging, position) = self.messaging(min_position).await?;
-        Ok((messaging, position.min(self.people(min_position).await?.1)))
+        let ((messaging, position), (_, of_people)) =
+            tokio::try_join!(self.messaging(min_position), self.people(min_position))?;
+        Ok((messaging, position.min(of_people)))
     }
 
     /// What can be asked about calls and those who are in them, fresh enough for this reader, and how fresh that is.
     pub(crate) async fn calls(&self, min_position: Option<Position>) -> Result<(&CallQueries, Position), ApiError> {
         let (calls, checkpoint) = &self.calls;
-        let position = self.fresh(checkpoint, min_position).await?;
-        Ok((calls, position.min(self.people(min_position).await?.1)))
+        let (position, (_, of_people)) =
+            tokio::try_join!(self.fresh(checkpoint, min_position), self.people(min_position))?;
+        Ok((calls, position.min(of_people)))
     }
 
     /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this

@@ -1,4 +1,4 @@
-//! Events in, rows out.
+//! Events in, rows out; and twice in, the same rows or none.
 
 mod events;
 mod rebuilding;
@@ -31,6 +31,23 @@ async fn write<P: Projection>(pool: &PgPool, events: &[RecordedEvent]) {
     P::write(changes, &mut pool.acquire().await.unwrap()).await.unwrap();
 }
 
+/// Writes what has been written before, as a batch is: all of it or nothing. It may be refused.
+async fn write_again<P: Projection>(pool: &PgPool, events: &[RecordedEvent]) {
+    let mut changes = P::Changes::default();
+    for event in events {
+        P::collect(&mut changes, event).unwrap();
+    }
+    let mut transaction = pool.begin().await.unwrap();
+    match P::write(changes, &mut transaction).await {
+        Ok(()) => transaction.commit().await.unwrap(),
+        Err(error) => {
+            let error = error.into_database_error().expect("it is what the rows are about");
+            assert!(error.is_unique_violation(), "{error}");
+            transaction.rollback().await.unwrap();
+        }
+    }
+}
+
 async fn rows(pool: &PgPool, table: &str) -> Vec<Value> {
     let query = format!("SELECT to_jsonb(t) FROM {table} t ORDER BY t::text");
     sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(pool).await.unwrap()
@@ -44,7 +61,7 @@ async fn all_rows(pool: &PgPool, tables: &[&str]) -> Vec<Vec<Value>> {
     all
 }
 
-/// Whatever batches the events come in, the rows are the same.
+/// Whatever batches the events come in, and however often, the rows are the same.
 async fn gives_the_same_rows_however_it_is_fed<P: Projection>(
     events: Vec<(StreamId, NewEvent)>,
     tables: &[&str],
@@ -54,12 +71,15 @@ async fn gives_the_same_rows_however_it_is_fed<P: Projection>(
     let at_once = database.pool().await;
     write::<P>(&at_once, &events).await;
     let expected = all_rows(&at_once, tables).await;
+    write_again::<P>(&at_once, &events).await;
+    assert_eq!(all_rows(&at_once, tables).await, expected, "twice in, the same rows");
     at_once.close().await;
     for size in 1..=3 {
         let database = Database::create().await;
         let in_batches = database.pool().await;
         for batch in events.chunks(size) {
             write::<P>(&in_batches, batch).await;
+            write_again::<P>(&in_batches, batch).await;
         }
         assert_eq!(all_rows(&in_batches, tables).await, expected, "in batches of {size}");
         in_batches.close().await;
@@ -251,6 +271,9 @@ async fn what_is_unread_does_not_depend_on_how_the_log_is_cut_into_batches() {
                 let size = if cut == 0 { 1 } else { 1 + random.index(rest.len().min(40)) };
                 let (batch, later) = rest.split_at(size);
                 write::<Messaging>(&pool, batch).await;
+                if random.below(3) == 0 {
+                    write_again::<Messaging>(&pool, batch).await;
+                }
                 rest = later;
             }
             let rows = all_rows(&pool, &tables).await;
