@@ -11,6 +11,9 @@ use crate::error::{ErrorBody, ErrorCode, respond};
 /// Headers that an answer has room for from the beginning: as many as it gets on its way out.
 const HEADERS: usize = 16;
 
+/// Bytes that an answer has room for from the beginning: most are no longer.
+const BYTES: usize = 1024;
+
 /// A JSON body, documented as [`Json`] is.
 pub(crate) struct JsonAnswer<T>(pub(crate) T);
 
@@ -32,8 +35,9 @@ impl<T: Type> Payload for JsonAnswer<T> {
 
 impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(json) => {
+        let mut json = Vec::with_capacity(BYTES);
+        match serde_json::to_writer(&mut json, &self.0) {
+            Ok(()) => {
                 let mut response = Response::from(json);
                 response.headers_mut().reserve(HEADERS);
                 response.set_content_type(Self::CONTENT_TYPE)

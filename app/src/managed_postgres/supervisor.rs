@@ -160,6 +160,9 @@ impl Server {
         socket.push(self.cluster.socket_dir());
         let mut command = self.identity.command(&self.binaries.program("postgres"));
         command.arg("-D").arg(self.cluster.dir()).arg("-c").arg(socket);
+        // Each statement's memory is given back when it is done, and glibc gives it on to the system, for the next one to ask for again
+        // page by page. It may keep this much a connection.
+        command.envs(["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"].map(|name| (name, "8388608")));
         for setting in [
             "listen_addresses=",
             "unix_socket_permissions=0700",

@@ -22,6 +22,8 @@ use crate::{Append, AppendError, Appended, Batch, Conflict, NewEvent, Position, 
 const BATCH_EVENTS: usize = 2048;
 /// Bytes of data that are committed together, unless one append alone has more.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// How often the committer lets others go first, at most.
+const GATHERING_ROUNDS: usize = 16;
 /// How long a batch is tried again while the database can't be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -86,6 +88,7 @@ impl Committer {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Pending>) {
         let mut next = queue.recv().await;
         while let Some(Pending::Append(append, reply)) = next.take() {
+            let_others_write(&queue).await;
             let mut size = Size::of(&append);
             let mut batch = vec![(append, reply)];
             while !size.is_full() {
@@ -317,6 +320,19 @@ impl Committer {
             self.connection = Some(PgConnection::connect_with(&self.connect).await?);
         }
         Ok(self.connection.as_mut().expect("it was made just now"))
+    }
+}
+
+/// Lets everybody who could go on do so first, for as long as that brings more appends: a commit costs the database as much as a
+/// dozen events do, and is better spent on more of them. An append that comes alone waits for nobody.
+async fn let_others_write(queue: &mpsc::Receiver<Pending>) {
+    let mut waiting = 0;
+    for _ in 0..GATHERING_ROUNDS {
+        if queue.len() == waiting {
+            return;
+        }
+        waiting = queue.len();
+        tokio::task::yield_now().await;
     }
 }
 
