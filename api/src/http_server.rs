@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Error, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,15 +45,9 @@ pub async fn serve_http(
         match accepted {
             Ok((stream, local, remote, scheme)) => {
                 let served = serve(stream, (local, remote, scheme), endpoint.clone(), stopping.clone());
-                // What panics is the end of a connection and of nothing else. In a box, since it would be kept twice otherwise.
-                let served = Box::pin(AssertUnwindSafe(served).catch_unwind());
-                let cut = cut.clone();
-                connections.spawn(async move {
-                    tokio::select! {
-                        _ = served => {}
-                        () = cut.cancelled() => {}
-                    }
-                });
+                // What panics is the end of a connection and of nothing else.
+                let served = AssertUnwindSafe(served).catch_unwind();
+                connections.spawn(served.with_cancellation_token_owned(cut.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection can't be accepted");
@@ -69,13 +64,13 @@ pub async fn serve_http(
     }
 }
 
-/// Serves one connection to its end.
-async fn serve(
+/// Serves one connection to its end. No `async fn`: that would keep what it begins with for as long as it lasts.
+fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     from: (LocalAddr, RemoteAddr, Scheme),
     endpoint: Arc<impl Endpoint<Output = Response> + 'static>,
     stopping: CancellationToken,
-) {
+) -> impl Future<Output = ()> + Send {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (endpoint, (local, remote, scheme)) = (endpoint.clone(), from.clone());
         // In a box, which goes when the request is answered: the connection keeps room for it as long as it lasts.
@@ -86,14 +81,16 @@ async fn serve(
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    tokio::select! {
-        // A client that goes away, or says what is no HTTP, is the end of its connection and no news.
-        _ = &mut connection => return,
-        () = stopping.cancelled() => {}
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    async move {
+        tokio::select! {
+            // A client that goes away, or says what is no HTTP, is the end of its connection and no news.
+            _ = &mut connection => return,
+            () = stopping.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }
 
 #[cfg(test)]

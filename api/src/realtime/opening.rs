@@ -6,8 +6,10 @@ use commands::{Caller, Claims};
 use domain::Timestamp;
 use domain::session::Audience;
 use event_store::Position;
+use futures_util::FutureExt as _;
 use poem::http::{HeaderMap, Uri};
 use poem::{Endpoint, Request, Response, Result};
+use tokio_util::future::FutureExt as _;
 
 use super::connection::Connection;
 use super::frames::Frames;
@@ -113,11 +115,9 @@ impl Endpoint for WebSocketEndpoint {
         let opening = Opening::of(&self.0, &request).await?;
         let shared = self.0.clone();
         let cutter = shared.streams.cutter();
-        accept_upgrade(&request, &key, move |stream| async move {
-            tokio::select! {
-                () = cutter.cancelled() => {}
-                () = websocket::serve(shared, opening, stream, cutter.clone()) => {}
-            }
+        accept_upgrade(&request, &key, move |stream| {
+            let served = websocket::serve(shared, opening, stream, cutter.clone());
+            served.with_cancellation_token_owned(cutter).map(drop)
         })
     }
 }

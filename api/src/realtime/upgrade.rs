@@ -14,19 +14,20 @@ pub(crate) fn wants_websocket(headers: &HeaderMap) -> Option<SecWebsocketKey> {
     headers.typed_get().filter(|_| names_websocket && is_version_13 && wants_upgrade)
 }
 
-/// Answers 101, and hands the stream over once it is there.
+/// Answers 101, and has the stream served once it is there: in a task of its own, since the one that waits for it would keep room for
+/// what it began with.
 pub(crate) fn accept_upgrade<F>(
     request: &Request,
     key: &SecWebsocketKey,
     serve: impl FnOnce(Upgraded) -> F + Send + 'static,
 ) -> Result<Response>
 where
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     let upgrade = request.take_upgrade()?;
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(stream) => serve(stream).await,
+            Ok(stream) => drop(tokio::spawn(serve(stream))),
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     });

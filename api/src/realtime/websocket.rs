@@ -59,55 +59,68 @@ struct Answer {
     ack: Box<RawValue>,
 }
 
-/// Serves one connection until it ends.
-pub(super) async fn serve<S>(shared: Arc<Shared>, opening: Opening, stream: S, cutter: Cutter)
+/// Serves one connection until it ends. No `async fn`: that would keep what it begins with for as long as it lasts.
+pub(super) fn serve<S>(
+    shared: Arc<Shared>,
+    opening: Opening,
+    stream: S,
+    cutter: Cutter,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut socket = Socket(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await);
+    let Opening { caller, open_until, since } = opening;
     let frames = Frames::new(STREAM_FRAMES);
     let outlet = Outlet::Stream { frames: frames.clone(), cutter };
-    let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
-    let _listed = Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() };
-    // In a box: what is needed once is not kept as long as the connection lasts.
-    Box::pin(shared.welcome(connection, opening.since)).await;
-    let client = Arc::new(Client::new(shared, opening.caller));
-    // Nothing is listened to that there would be no room to answer.
-    let mut room = None;
-    let mut ping = tokio::time::interval(PING);
-    let mut last_heard = Instant::now();
-    loop {
-        room = room.or_else(|| frames.promise());
-        let written = tokio::select! {
-            frame = frames.next() => match frame {
-                Some(Frame::Event(event)) => socket.text(event.frame()).await,
-                Some(Frame::Answer(answer)) => socket.text(answer).await,
-                Some(Frame::Close(why)) => return socket.close(why).await,
-                None => Ok(()),
-            },
-            message = socket.0.next(), if room.is_some() => {
-                last_heard = Instant::now();
-                match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if let Some(room) = room.take() {
-                            listen(&client, room, &text);
+    let connection = shared.admit(caller, open_until, since, outlet);
+    let listed = Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() };
+    let client = Arc::new(Client::new(shared.clone(), caller));
+    // In a box for the same reason.
+    let begun = Box::pin(async move {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await;
+        shared.welcome(connection, since).await;
+        Socket(socket)
+    });
+    async move {
+        let _listed = listed;
+        let mut socket = begun.await;
+        // Nothing is listened to that there would be no room to answer.
+        let mut room = None;
+        let mut ping = tokio::time::interval(PING);
+        let mut last_heard = Instant::now();
+        loop {
+            room = room.or_else(|| frames.promise());
+            let written = tokio::select! {
+                frame = frames.next() => match frame {
+                    Some(Frame::Event(event)) => socket.text(event.frame()).await,
+                    Some(Frame::Answer(answer)) => socket.text(answer).await,
+                    Some(Frame::Close(why)) => return socket.close(why).await,
+                    None => Ok(()),
+                },
+                message = socket.0.next(), if room.is_some() => {
+                    last_heard = Instant::now();
+                    match message {
+                        Some(Ok(Message::Text(text))) => {
+                            if let Some(room) = room.take() {
+                                listen(&client, room, &text);
+                            }
+                            Ok(())
                         }
-                        Ok(())
+                        Some(Ok(Message::Binary(_))) => socket.text(malformed("frames must be text")).await,
+                        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     }
-                    Some(Ok(Message::Binary(_))) => socket.text(malformed("frames must be text")).await,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 }
-            }
-            _ = ping.tick() => {
-                if last_heard.elapsed() > SILENCE {
-                    return;
+                _ = ping.tick() => {
+                    if last_heard.elapsed() > SILENCE {
+                        return;
+                    }
+                    socket.0.send(Message::Ping(vec![].into())).await
                 }
-                socket.0.send(Message::Ping(vec![].into())).await
+            };
+            if written.is_err() {
+                return;
             }
-        };
-        if written.is_err() {
-            return;
         }
     }
 }
