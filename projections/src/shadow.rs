@@ -188,12 +188,11 @@ async fn is_usable(
     let of_live = shape(connection, live, projector).await?;
     let of_shadow = shape(connection, schema, projector).await?;
     let is_alike = tables(projector).zip(of_live.iter().zip(&of_shadow)).all(|(table, (live, shadow))| {
-        // Of what is made last, anything may be missing yet.
-        let may_miss = |part: &&String| projector.indexed_last.contains(&table) && !part.starts_with(COLUMN);
-        let is_missing = |part: &&String| !shadow.contains(part) && !may_miss(part);
+        // Of what is made last, nothing but the columns need be there yet.
+        let is_due = |part: &&String| !projector.indexed_last.contains(&table) || part.starts_with(COLUMN);
         !shadow.is_empty()
             && shadow.iter().all(|part| live.contains(part))
-            && !live.iter().any(|part| is_missing(&part))
+            && live.iter().filter(is_due).all(|part| shadow.contains(part))
     });
     if !is_alike {
         return Ok(false);

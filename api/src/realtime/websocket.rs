@@ -62,14 +62,13 @@ struct Answer {
 /// Serves one connection until it ends. No `async fn`: that would keep what it begins with for as long as it lasts.
 pub(super) fn serve<S>(
     shared: Arc<Shared>,
-    opening: Opening,
+    Opening { caller, open_until, since }: Opening,
     stream: S,
     cutter: Cutter,
 ) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let Opening { caller, open_until, since } = opening;
     let frames = Frames::new(STREAM_FRAMES);
     let outlet = Outlet::Stream { frames: frames.clone(), cutter };
     let connection = shared.admit(caller, open_until, since, outlet);
