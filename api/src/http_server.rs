@@ -81,6 +81,7 @@ fn serve(
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    // In a box: it would be kept twice if it were moved into what is polled.
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     async move {
         tokio::select! {
