@@ -43,6 +43,8 @@ pub(crate) async fn run(target: &Target, script: &str, clients: usize, duration:
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it doesn't panic");
     let output = output.expect("pgbench is installed (Debian: postgresql, or postgresql-contrib)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Its processes in the database end a little later, and what one has used can't be seen in the moment in which it ends.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let mut all = histogram();
     for latency in latencies(dir.path()) {
         all.saturating_record(latency);
