@@ -1,5 +1,8 @@
 //! Bodies of answers: JSON, written by serde. The framework's own writer makes a tree of values of them first.
 
+use std::cell::RefCell;
+
+use bytes::Bytes;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
@@ -11,8 +14,13 @@ use crate::error::{ErrorBody, ErrorCode, respond};
 /// Headers that an answer has room for from the beginning: as many as it gets on its way out.
 const HEADERS: usize = 16;
 
-/// Bytes that an answer has room for from the beginning: most are no longer.
-const BYTES: usize = 1024;
+/// Bytes of the longest answer for which room is kept.
+const KEPT_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Where answers are written: an answer takes as much memory as it is long, and needs none to grow into.
+    static DRAFT: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
+}
 
 /// A JSON body, documented as [`Json`] is.
 pub(crate) struct JsonAnswer<T>(pub(crate) T);
@@ -35,9 +43,8 @@ impl<T: Type> Payload for JsonAnswer<T> {
 
 impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
     fn into_response(self) -> Response {
-        let mut json = Vec::with_capacity(BYTES);
-        match serde_json::to_writer(&mut json, &self.0) {
-            Ok(()) => {
+        match written(&self.0) {
+            Ok(json) => {
                 let mut response = Response::from(json);
                 response.headers_mut().reserve(HEADERS);
                 response.set_content_type(Self::CONTENT_TYPE)
@@ -48,4 +55,13 @@ impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
             }
         }
     }
+}
+
+fn written(answer: &impl Serialize) -> serde_json::Result<Bytes> {
+    DRAFT.with_borrow_mut(|draft| {
+        draft.clear();
+        let written = serde_json::to_writer(&mut *draft, answer).map(|()| Bytes::copy_from_slice(draft));
+        draft.shrink_to(KEPT_BYTES);
+        written
+    })
 }
