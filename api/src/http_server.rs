@@ -2,9 +2,8 @@
 //! machine is out of descriptors; apart from that, this is what it does, for HTTP/1.1. Version 2 is for a
 //! proxy in front, which brings TLS along.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,13 @@ use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Error, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::endless_answer::{EndlessAnswer, give};
+use crate::patience::{PatientAcceptor, PatientStream};
 
 /// How long a client may take to say the head of a request, from when it could begin to.
 const HEAD_PATIENCE: Duration = Duration::from_mins(1);
@@ -29,12 +32,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until told to stop; then finishes what was accepted, for `drain` at most.
 pub async fn serve_http(
-    mut acceptor: impl Acceptor,
+    acceptor: impl Acceptor<Io = TcpStream>,
     endpoint: impl Endpoint<Output = Response> + 'static,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) {
-    let endpoint = Arc::new(endpoint);
+    let (mut acceptor, endpoint) = (PatientAcceptor(acceptor), Arc::new(endpoint));
     let (connections, stopping, cut) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
@@ -66,7 +69,7 @@ pub async fn serve_http(
 
 /// Serves one connection to its end. No `async fn`: that would keep what it begins with for as long as it lasts.
 fn serve(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    stream: PatientStream<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
     from: (LocalAddr, RemoteAddr, Scheme),
     endpoint: Arc<impl Endpoint<Output = Response> + 'static>,
     stopping: CancellationToken,
@@ -76,40 +79,65 @@ fn serve(
         // In a box, which goes when the request is answered: the connection keeps room for it as long as it lasts.
         Box::pin(async move {
             let answer = endpoint.call((request, local, remote, scheme).into()).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(Error::into_response).into())
+            EndlessAnswer::unless(answer.unwrap_or_else(Error::into_response)).map(hyper::Response::from)
         })
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
     // In a box: it would be kept twice if it were moved into what is polled.
-    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     async move {
-        tokio::select! {
-            // A client that goes away, or says what is no HTTP, is the end of its connection and no news.
-            _ = &mut connection => return,
-            () = stopping.cancelled() => {}
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            () = stopping.cancelled() => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        // A client that goes away, or says what is no HTTP, is the end of its connection and no news.
+        let Some(answer) = ended.err().and_then(|error| EndlessAnswer::of(&error)) else { return };
+        let Some(stream) = connection.into_parts().map(|parts| parts.io.into_inner()) else { return };
+        // Otherwise hyper would have something left to write, to a client that has asked this without waiting for it.
+        if !stream.is_stalled() {
+            let _ = Box::pin(give(answer, stream)).await;
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, stream};
     use poem::endpoint::make_sync;
-    use poem::{Addr, EndpointExt};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use poem::{Addr, Body, EndpointExt, Request};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::time::Instant;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_trickles_the_head_of_a_request_is_cut_and_whoever_says_it_is_answered() {
-        let (mut client, stream) = tokio::io::duplex(4096);
+    /// A client, and the connection that is served to it.
+    fn connected(endpoint: impl Endpoint<Output = Response> + 'static) -> (DuplexStream, tokio::task::JoinHandle<()>) {
+        let (client, stream) = tokio::io::duplex(4096);
         let nobody = Addr::custom("test", "nobody");
         let from = (LocalAddr(nobody.clone()), RemoteAddr(nobody), Scheme::HTTP);
-        let endpoint = Arc::new(make_sync(|_| "hello").map_to_response());
-        let served = tokio::spawn(serve(stream, from, endpoint, CancellationToken::new()));
+        let served = serve(PatientStream::new(stream), from, Arc::new(endpoint), CancellationToken::new());
+        (client, tokio::spawn(served))
+    }
+
+    async fn heard(client: &mut DuplexStream, until: &str) -> String {
+        let mut heard = vec![];
+        while !heard.ends_with(until.as_bytes()) {
+            heard.push(client.read_u8().await.unwrap());
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_trickles_the_head_of_a_request_is_cut_and_whoever_says_it_is_answered() {
+        let (mut client, served) = connected(make_sync(|_| "hello").map_to_response());
         client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
         let mut answer = [0; 15];
         client.read_exact(&mut answer).await.unwrap();
@@ -123,6 +151,54 @@ mod tests {
         }
         let took = began.elapsed();
         assert!(took >= HEAD_PATIENCE && took < HEAD_PATIENCE * 2, "{took:?}");
+        served.await.unwrap();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_answer_goes_on_until_the_client_goes() {
+        let endpoint = make_sync(|request: Request| match request.uri().path() {
+            "/" => Response::from("hello"),
+            _ => Response::builder().content_type("text/event-stream").header("x-accel-buffering", "no").body(
+                Body::from_bytes_stream(
+                    stream::iter([":\n\n", "data: 1\n\n"]).map(Ok::<_, std::io::Error>).chain(stream::pending()),
+                ),
+            ),
+        });
+        let (mut client, served) = connected(endpoint);
+        client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        assert!(heard(&mut client, "hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        // What the client says after its last question is of no interest.
+        client.write_all(b"GET /events HTTP/1.1\r\nhost: here\r\n\r\nGET / HTTP/1.1\r\n").await.unwrap();
+        let head = heard(&mut client, "\r\n\r\n").await.to_lowercase();
+        assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
+        for line in ["content-type: text/event-stream", "x-accel-buffering: no", "connection: close", "date: "] {
+            assert_eq!(head.matches(&format!("\r\n{line}")).count(), 1, "{line} in {head}");
+        }
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        assert_eq!(heard(&mut client, "1\n\n").await, ":\n\ndata: 1\n\n");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!served.is_finished(), "it goes on");
+        drop(client);
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_answer_to_whoever_has_not_read_the_one_before_is_not_mixed_up_with_it() {
+        let endpoint = make_sync(|request: Request| match request.uri().path() {
+            "/" => Response::from("a".repeat(100_000)),
+            _ => Response::builder().content_type("text/event-stream").body("b"),
+        });
+        let (mut client, served) = connected(endpoint);
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\nGET /events HTTP/1.1\r\nhost: here\r\n\r\n")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut all = String::new();
+        client.read_to_string(&mut all).await.unwrap();
+        let body = all.split_once("\r\n\r\n").unwrap().1;
+        let after = body.trim_start_matches('a');
+        let is_whole = body.len() - after.len() == 100_000;
+        assert!(after.is_empty() || is_whole && after.starts_with("HTTP/1.1 200 OK"), "{after}");
         served.await.unwrap();
     }
 }

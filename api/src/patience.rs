@@ -19,7 +19,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Accepts connections that end when their clients take in nothing for too long.
-pub struct PatientAcceptor<A>(pub A);
+pub(crate) struct PatientAcceptor<A>(pub(crate) A);
 
 impl<A: Acceptor<Io = TcpStream>> Acceptor for PatientAcceptor<A> {
     type Io = PatientStream<TcpStream>;
@@ -37,7 +37,7 @@ impl<A: Acceptor<Io = TcpStream>> Acceptor for PatientAcceptor<A> {
 }
 
 /// A stream that ends when the other side takes in nothing for too long.
-pub struct PatientStream<S> {
+pub(crate) struct PatientStream<S> {
     stream: S,
     /// Runs while something waits to be taken in.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -50,9 +50,14 @@ pub struct PatientStream<S> {
 }
 
 impl<S> PatientStream<S> {
-    fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE_PATIENCE));
         Self { stream, stalled: None, idle, last_passed: Instant::now(), is_given_up: false, reader: None }
+    }
+
+    /// Whether the other side has not taken in yet what was last written.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
     }
 
     /// Something has passed, if anything was written. To flush nothing is nothing.

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{
-    AllowedOrigins, Api, IceServers, Limits, NoNetwork, PatientAcceptor, Realtime, Tokens, TrustedProxies, Turn,
-};
+use api::{AllowedOrigins, Api, IceServers, Limits, NoNetwork, Realtime, Tokens, TrustedProxies, Turn};
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
 use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
@@ -13,6 +11,7 @@ use event_store::{Position, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use sqlx::PgPool;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -76,7 +75,6 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
         .into_acceptor()
         .await
         .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
-    let acceptor = PatientAcceptor(acceptor);
     let database = Database::open(&settings).await?;
     let outcome = serve_on(acceptor, &settings, &database, first_admin).await;
     if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
@@ -86,7 +84,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
 }
 
 async fn serve_on(
-    acceptor: impl Acceptor + 'static,
+    acceptor: impl Acceptor<Io = TcpStream> + 'static,
     settings: &Settings,
     database: &Database,
     first_admin: FirstAdmin,
@@ -101,7 +99,7 @@ async fn serve_on(
     let head = store.head().await?;
 
     let mut background = JoinSet::new();
-    let read_models = read_models::start(&store, &pool, &mut background);
+    let read_models = read_models::start(&store, database, &mut background);
 
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
