@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use projections::Readers;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
@@ -10,8 +11,9 @@ use sqlx::{Connection, PgPool};
 use crate::managed_postgres::{ManagedPostgres, ManagedPostgresError};
 use crate::settings::Settings;
 
-/// Connections for queries, and one each for the listeners of the log and of the bus. Its committer and notifier and each projection have one of their own.
-const MAX_CONNECTIONS: u32 = 20;
+/// Connections for what isn't asked of a read model, and one each for the listeners of the log and of the bus. Its committer and
+/// notifier and each projection have one of their own.
+const MAX_CONNECTIONS: u32 = 12;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that has been used as lately as this is there still, as far as anybody can tell.
 const USED_LATELY: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(crate) enum DatabaseError {
 /// A database that is ready to be used.
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
+    /// For questions to the read models.
+    pub(crate) readers: Readers,
     managed: Option<ManagedPostgres>,
 }
 
@@ -77,11 +81,13 @@ impl Database {
             return Err(DatabaseError::TooOld(version));
         }
         migrate(&pool).await?;
-        Ok(Self { pool, managed })
+        let readers = Readers::of((*pool.connect_options()).clone());
+        Ok(Self { pool, readers, managed })
     }
 
     /// Closes the connections, and stops our own server.
     pub(crate) async fn close(self) {
+        self.readers.close();
         self.pool.close().await;
         if let Some(managed) = self.managed {
             managed.stop().await;

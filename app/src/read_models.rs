@@ -9,8 +9,9 @@ use projections::feed::{Feed, FeedQueries};
 use projections::messaging::{Messaging, MessagingQueries};
 use projections::people::{People, PeopleQueries};
 use projections::{Checkpoint, Foundations, Projection, Projector};
-use sqlx::PgPool;
 use tokio::task::JoinSet;
+
+use crate::database::Database;
 
 /// What can be asked, and how far each projection has come.
 pub(crate) struct ReadModels {
@@ -22,19 +23,19 @@ pub(crate) struct ReadModels {
 }
 
 /// Runs all projections in the background, and rebuilds them when they are to be.
-pub(crate) fn start(store: &Arc<dyn EventStore>, pool: &PgPool, background: &mut JoinSet<()>) -> ReadModels {
+pub(crate) fn start(store: &Arc<dyn EventStore>, database: &Database, background: &mut JoinSet<()>) -> ReadModels {
     fn run<P: Projection>(foundations: &Foundations, background: &mut JoinSet<()>) -> Checkpoint {
         let (checkpoint, run) = projections::run(Projector::of::<P>(), foundations.clone());
         background.spawn(run);
         checkpoint
     }
-    let foundations = Foundations { store: store.clone(), pool: pool.clone() };
+    let foundations = Foundations { store: store.clone(), pool: database.pool.clone() };
     background.spawn(projections::rebuild_on_demand(foundations.clone()));
     ReadModels {
-        people: (PeopleQueries::new(pool.clone()), run::<People>(&foundations, background)),
-        messaging: (MessagingQueries::new(pool.clone()), run::<Messaging>(&foundations, background)),
-        calls: (CallQueries::new(pool.clone()), run::<Calls>(&foundations, background)),
-        feed: (FeedQueries::new(pool.clone()), run::<Feed>(&foundations, background)),
-        audit: (AuditQueries::new(pool.clone()), run::<Audit>(&foundations, background)),
+        people: (PeopleQueries::new(database.readers.clone()), run::<People>(&foundations, background)),
+        messaging: (MessagingQueries::new(database.readers.clone()), run::<Messaging>(&foundations, background)),
+        calls: (CallQueries::new(database.readers.clone()), run::<Calls>(&foundations, background)),
+        feed: (FeedQueries::new(database.readers.clone()), run::<Feed>(&foundations, background)),
+        audit: (AuditQueries::new(database.readers.clone()), run::<Audit>(&foundations, background)),
     }
 }

@@ -9,7 +9,7 @@ use ::projections::calls::Calls;
 use ::projections::feed::{Feed, FeedQueries};
 use ::projections::messaging::Messaging;
 use ::projections::people::People;
-use ::projections::{Foundations, Projection, Projector};
+use ::projections::{Foundations, Projection, Projector, Readers};
 use domain::reading::{MessagesRead, ReadingEvent};
 use domain::{ConversationId, UserId};
 use event_store::memory::MemoryStore;
@@ -347,7 +347,7 @@ async fn the_feed_of_somebody_with_many_conversations_is_read_from_indexes() {
         sqlx::query_as(scans).fetch_one(&pool).await.unwrap()
     };
     let before = scans().await;
-    let feed = FeedQueries::new(pool.clone());
+    let feed = FeedQueries::new(Readers::of((*pool.connect_options()).clone()));
     for after in [0, 1, 100_000, 199_400, 199_999] {
         let page = feed.after(ALICE, after, 100).await.unwrap();
         let expected = (after + 1..=200_000).filter(|position| position % 1000 < 500).take(100);

@@ -93,7 +93,7 @@ struct Wanted {
 async fn export(tools: &Tools, wanted: Wanted, mut output: impl Write) -> Result<ExitCode, ToolError> {
     must_exist(tools, wanted.business).await?;
     let store = tools.store();
-    let index = AuditQueries::new(tools.database.pool.clone());
+    let index = AuditQueries::new(tools.database.readers.clone());
     let said = [("from", wanted.from), ("to", wanted.to)];
     let said = said.iter().filter_map(|(name, time)| Some(format!("{name}={}", time.as_ref()?)));
     let said = said.chain((wanted.after > 0).then(|| format!("after={}", wanted.after))).collect::<Vec<_>>().join("&");
@@ -137,7 +137,7 @@ async fn show_state(tools: &Tools, at: Timestamp, business: Option<BusinessId>) 
     let store = tools.store();
     let read = HistoryRead { business, what: AuditedThing::Past, query: Some(format!("at={at}")) };
     let noted_at = read_history_as_operator(store.clone(), &System, Arc::new(System), read).await?;
-    let index = AuditQueries::new(tools.database.pool.clone());
+    let index = AuditQueries::new(tools.database.readers.clone());
     let position = index.position_before(&*store, at.plus_ms(1).into()).await?.min(noted_at - 1);
     let bar = Bar::of("replay");
     let mut output = BufWriter::new(io::stdout());

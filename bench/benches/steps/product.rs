@@ -25,7 +25,7 @@ use projections::calls::{CallQueries, Calls};
 use projections::feed::{Feed, FeedQueries};
 use projections::messaging::{Messaging, MessagingQueries};
 use projections::people::{People, PeopleQueries};
-use projections::{Checkpoint, Projection, Projector};
+use projections::{Checkpoint, Projection, Projector, Readers};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -73,6 +73,7 @@ impl Product {
         let head = store.head().await.expect("the log is there");
         let followed = commands.clone();
         background.spawn(async move { match followed.follow_log(head).await {} });
+        let readers = Readers::of((*pool.connect_options()).clone());
         let projections = projections::Foundations { store: store.clone(), pool: pool.clone() };
         let node = NodeId(fresh_id());
         let presence = Presence::new(pool.clone(), node, Duration::from_secs(5));
@@ -80,14 +81,14 @@ impl Product {
         background.spawn(run);
         let api = Arc::new(Api {
             commands,
-            people: (PeopleQueries::new(pool.clone()), run_projection::<People>(&projections, &mut background)),
+            people: (PeopleQueries::new(readers.clone()), run_projection::<People>(&projections, &mut background)),
             messaging: (
-                MessagingQueries::new(pool.clone()),
+                MessagingQueries::new(readers.clone()),
                 run_projection::<Messaging>(&projections, &mut background),
             ),
-            calls: (CallQueries::new(pool.clone()), run_projection::<Calls>(&projections, &mut background)),
-            feed: (FeedQueries::new(pool.clone()), run_projection::<Feed>(&projections, &mut background)),
-            audit: (AuditQueries::new(pool.clone()), run_projection::<Audit>(&projections, &mut background)),
+            calls: (CallQueries::new(readers.clone()), run_projection::<Calls>(&projections, &mut background)),
+            feed: (FeedQueries::new(readers.clone()), run_projection::<Feed>(&projections, &mut background)),
+            audit: (AuditQueries::new(readers.clone()), run_projection::<Audit>(&projections, &mut background)),
             projections,
             presence,
             tickets: Tickets::new(pool, || [7; 32]),

@@ -1,12 +1,12 @@
 //! Where in the log the events are that an auditor looks for.
 
 use event_store::{EventStore, Position, RecordedEvent, StreamId};
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::ReadError;
-use crate::QueryError;
+use crate::{QueryError, Readers};
 
 /// Events that are read at once where the index has not come to yet.
 const NOT_INDEXED: usize = 1000;
@@ -47,14 +47,14 @@ impl AuditFilter {
 /// Questions about what there is in the log.
 #[derive(Clone)]
 pub struct AuditQueries {
-    pool: PgPool,
+    readers: Readers,
 }
 
 impl AuditQueries {
-    /// Asks this database.
+    /// Asks over these connections.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
     }
 
     /// Positions of events after one and before another, at most `limit` of them. The stream isn't looked at: the log finds it itself.
@@ -84,7 +84,7 @@ impl AuditQueries {
             query.push(" AND correlation_id = ").push_bind(correlation);
         }
         query.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit));
-        let found: Result<Vec<i64>, sqlx::Error> = query.build_query_scalar().fetch_all(&self.pool).await;
+        let found: Result<Vec<i64>, sqlx::Error> = query.build_query_scalar().fetch_all(&self.readers).await;
         let found = found.map_err(QueryError::while_("looking for events"))?;
         Ok(found.into_iter().map(i64::cast_unsigned).collect())
     }
@@ -100,7 +100,7 @@ impl AuditQueries {
             r#"SELECT coalesce(max(position), 0) AS "place!" FROM audit_events WHERE position <= $1"#,
             bigint(position)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.readers)
         .await
         .map(i64::cast_unsigned)
         .map_err(QueryError::while_("looking for a place in the log"))
@@ -109,7 +109,7 @@ impl AuditQueries {
     /// The first place after another one, as far as the index knows.
     async fn place_after(&self, position: Position) -> Result<Option<Position>, QueryError> {
         sqlx::query_scalar!("SELECT min(position) FROM audit_events WHERE position > $1", bigint(position))
-            .fetch_one(&self.pool)
+            .fetch_one(&self.readers)
             .await
             .map(|place| place.map(i64::cast_unsigned))
             .map_err(QueryError::while_("looking for a place in the log"))

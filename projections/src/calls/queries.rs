@@ -1,11 +1,10 @@
 //! Questions about calls. Those on somebody's behalf name who asks; those at the end are asked by process managers.
 
 use domain::{CallId, Timestamp, UserId};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::QueryError;
+use crate::{QueryError, Readers};
 
 /// A call, with its parties as they are called today.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,14 +52,14 @@ pub struct CallFilter {
 /// Questions about calls.
 #[derive(Clone)]
 pub struct CallQueries {
-    pool: PgPool,
+    readers: Readers,
 }
 
 impl CallQueries {
-    /// Asks this database.
+    /// Asks over these connections.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
     }
 
     /// One call that this person is a party of.
@@ -81,7 +80,7 @@ impl CallQueries {
             id.0,
             viewer.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.readers)
         .await
         .map_err(QueryError::while_("reading a call"))
     }
@@ -120,7 +119,7 @@ impl CallQueries {
             filter.direction != Some(Direction::Incoming),
             filter.direction != Some(Direction::Outgoing)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("listing calls"))
     }
@@ -135,7 +134,7 @@ impl CallQueries {
             OffsetDateTime::from(by),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for calls that nobody answers"))?;
         Ok(ids.into_iter().map(CallId).collect())
@@ -147,7 +146,7 @@ impl CallQueries {
     /// When the database fails.
     pub async fn active(&self) -> Result<Vec<(CallId, UserId, UserId)>, QueryError> {
         let rows = sqlx::query!("SELECT id, caller_id, receiver_id FROM calls WHERE status = 'active'")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await
             .map_err(QueryError::while_("looking for live calls"))?;
         Ok(rows.into_iter().map(|row| (CallId(row.id), UserId(row.caller_id), UserId(row.receiver_id))).collect())

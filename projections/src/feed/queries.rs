@@ -2,10 +2,9 @@
 
 use domain::UserId;
 use event_store::Position;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::QueryError;
+use crate::{QueryError, Readers};
 
 /// Some of what happened to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +20,14 @@ pub struct FeedPage {
 /// Questions about the feed.
 #[derive(Clone)]
 pub struct FeedQueries {
-    pool: PgPool,
+    readers: Readers,
 }
 
 impl FeedQueries {
-    /// Asks this database.
+    /// Asks over these connections.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
     }
 
     /// What happened to a person after a position, at most `limit` events of it.
@@ -61,7 +60,7 @@ impl FeedQueries {
             i64::try_from(after).unwrap_or(i64::MAX),
             i64::from(limit)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.readers)
         .await
         .map_err(QueryError::while_("reading the feed"))?;
         Ok(FeedPage {
@@ -76,25 +75,20 @@ impl FeedQueries {
     /// # Errors
     /// When the database fails.
     pub async fn forget_before(&self, time: OffsetDateTime) -> Result<u64, QueryError> {
-        let failed = || QueryError::while_("forgetting what is old in the feed");
-        // In one transaction: whoever compares the feed with the log sees both or neither.
-        let mut transaction = self.pool.begin().await.map_err(failed())?;
-        let moved = sqlx::query_scalar!(
-            r#"UPDATE feed_horizon SET position = first.position - 1
-               FROM (SELECT min(first_position) AS position FROM feed_days WHERE day >= $1) first
-               WHERE first.position - 1 > feed_horizon.position
-               RETURNING feed_horizon.position"#,
+        // In one statement: whoever compares the feed with the log sees both or neither.
+        let forgotten = sqlx::query!(
+            "WITH horizon AS (
+                 UPDATE feed_horizon SET position = first.position - 1
+                 FROM (SELECT min(first_position) AS position FROM feed_days WHERE day >= $1) first
+                 WHERE first.position - 1 > feed_horizon.position
+                 RETURNING feed_horizon.position
+             )
+             DELETE FROM feed_entries WHERE position <= (SELECT position FROM horizon)",
             time.date()
         )
-        .fetch_optional(&mut *transaction)
+        .execute(&self.readers)
         .await
-        .map_err(failed())?;
-        let Some(horizon) = moved else { return Ok(0) };
-        let forgotten = sqlx::query!("DELETE FROM feed_entries WHERE position <= $1", horizon)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
+        .map_err(QueryError::while_("forgetting what is old in the feed"))?;
         Ok(forgotten.rows_affected())
     }
 }

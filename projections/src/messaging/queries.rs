@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::{ConversationId, FileId, MessageId, Timestamp, UserId};
-use sqlx::PgPool;
 use sqlx::postgres::types::PgInterval;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{QueryError, column};
+use crate::{QueryError, Readers, column};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,11 +83,11 @@ const REMOVED_LATELY: Duration = Duration::from_hours(1);
 /// Questions about messages.
 #[derive(Clone)]
 pub struct MessagingQueries {
-    pool: PgPool,
+    readers: Readers,
 }
 
-/// Messages, and whether their recipients have got that far. `$conversation` is that of all of them: where its members are is looked
-/// up once, and not with each message.
+/// Messages, and whether their recipients have got that far: `$2` is one of the two who are in `$conversation`, which is that of all of
+/// these messages. Where each of the two is is looked up once, and only compared with each message.
 macro_rules! messages {
     ($conversation:literal, $which:literal, $($argument:expr),+) => {
         sqlx::query_as!(
@@ -99,9 +98,12 @@ macro_rules! messages {
                )
                SELECT id, conversation_id, position, sender_id, recipient_id, content, kind, attachments, reply_to, sent_at,
                       edited_at, deleted_at,
-                      coalesce(position <= (SELECT read_position FROM member WHERE user_id = recipient_id), false) AS "read!",
-                      coalesce(position <= (SELECT delivered_position FROM member WHERE user_id = recipient_id), false)
-                          AS "delivered!"
+                      coalesce(position <= CASE WHEN recipient_id = $2
+                          THEN (SELECT read_position FROM member WHERE user_id = $2)
+                          ELSE (SELECT read_position FROM member WHERE user_id <> $2) END, false) AS "read!",
+                      coalesce(position <= CASE WHEN recipient_id = $2
+                          THEN (SELECT delivered_position FROM member WHERE user_id = $2)
+                          ELSE (SELECT delivered_position FROM member WHERE user_id <> $2) END, false) AS "delivered!"
                FROM messages WHERE "# + $which,
             $($argument),+
         )
@@ -114,10 +116,10 @@ fn position_or(position: Option<u64>, otherwise: i64) -> i64 {
 }
 
 impl MessagingQueries {
-    /// Asks this database.
+    /// Asks over these connections.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
     }
 
     /// One message that this person wrote or got.
@@ -131,7 +133,7 @@ impl MessagingQueries {
             id.0,
             viewer.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.readers)
         .await
         .map_err(QueryError::while_("reading a message"))
     }
@@ -149,7 +151,7 @@ impl MessagingQueries {
                WHERE id = ANY($1) AND (edited_at IS NOT NULL OR deleted_at IS NOT NULL)"#,
             &column(ids, |id| id.0)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking what has become of messages"))?;
         let changed = rows
@@ -182,7 +184,7 @@ impl MessagingQueries {
                 after,
                 limit
             );
-            messages.fetch_all(&self.pool).await
+            messages.fetch_all(&self.readers).await
         } else {
             let messages = messages!(
                 "$1",
@@ -194,7 +196,7 @@ impl MessagingQueries {
                 before,
                 limit
             );
-            messages.fetch_all(&self.pool).await
+            messages.fetch_all(&self.readers).await
         };
         let rows = rows.map_err(QueryError::while_("reading a conversation"))?;
         let is_theirs = !rows.is_empty() || self.is_in(id, viewer).await?;
@@ -207,7 +209,7 @@ impl MessagingQueries {
             conversation.0,
             user.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.readers)
         .await;
         found.map(|found| found.is_some()).map_err(QueryError::while_("reading who is in a conversation"))
     }
@@ -242,7 +244,7 @@ impl MessagingQueries {
             position_or(before, i64::MAX),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("listing conversations"))?;
         let conversations = rows.into_iter().map(|row| {
@@ -289,7 +291,7 @@ impl MessagingQueries {
             r#"SELECT coalesce(sum(unread), 0)::bigint AS "unread!" FROM conversation_members WHERE user_id = $1"#,
             person.0
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.readers)
         .await
         .map_err(QueryError::while_("counting what is unread"))
     }
@@ -307,7 +309,7 @@ impl MessagingQueries {
             "SELECT id, name, size_bytes, content_type, sha256 FROM files WHERE id = ANY($1) AND removed_at IS NULL",
             ids
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("reading files"))
     }
@@ -326,7 +328,7 @@ impl MessagingQueries {
             i64::from(limit),
             PgInterval::try_from(REMOVED_LATELY).unwrap_or_default()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for files that nobody needs"))?;
         Ok(ids.into_iter().map(FileId).collect())
@@ -344,7 +346,7 @@ impl MessagingQueries {
             OffsetDateTime::from(before),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for files of messages that are gone"))?;
         Ok(rows.into_iter().map(|row| (FileId(row.file_id), MessageId(row.message_id))).collect())

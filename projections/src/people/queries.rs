@@ -2,13 +2,12 @@
 //! by commands on nobody's behalf.
 
 use domain::{BusinessId, EmailAddress, Role, Timestamp, UserId};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Status;
-use crate::QueryError;
 use crate::page::{Page, PageRequest};
+use crate::{QueryError, Readers};
 
 /// A business.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,14 +117,14 @@ pub struct SessionRow {
 /// Questions about people.
 #[derive(Clone)]
 pub struct PeopleQueries {
-    pool: PgPool,
+    readers: Readers,
 }
 
 impl PeopleQueries {
-    /// Asks this database.
+    /// Asks over these connections.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
     }
 
     /// Businesses, the oldest first.
@@ -143,14 +142,14 @@ impl PeopleQueries {
             i64::from(page.limit),
             page.offset()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(failed())?;
         let total = sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM businesses WHERE $1::uuid IS NULL OR id = $1"#,
             only
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.readers)
         .await
         .map_err(failed())?;
         Ok(Page { items, total })
@@ -165,7 +164,7 @@ impl PeopleQueries {
             return Ok(None);
         }
         sqlx::query_as!(BusinessRow, "SELECT id, name, status, created_at FROM businesses WHERE id = $1", id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await
             .map_err(QueryError::while_("reading a business"))
     }
@@ -216,7 +215,7 @@ impl PeopleQueries {
             i64::from(page.limit),
             page.offset()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("listing users"))?;
         let total = rows.first().map_or(0, |row| row.total);
@@ -247,7 +246,7 @@ impl PeopleQueries {
             id.0,
             viewer.limit()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.readers)
         .await
         .map_err(QueryError::while_("reading a user"))
     }
@@ -271,7 +270,7 @@ impl PeopleQueries {
             i64::try_from(after).unwrap_or(i64::MAX),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("listing colleagues"))
     }
@@ -297,7 +296,7 @@ impl PeopleQueries {
             before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX)),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("listing sessions"))
     }
@@ -312,7 +311,7 @@ impl PeopleQueries {
             BusinessId::SYSTEM.0,
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for super admins"))?;
         Ok(ids.into_iter().map(UserId).collect())
@@ -328,7 +327,7 @@ impl PeopleQueries {
             email.to_key(),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for admin accounts"))?;
         Ok(ids.into_iter().map(UserId).collect())
@@ -344,7 +343,7 @@ impl PeopleQueries {
             OffsetDateTime::from(before),
             i64::from(limit)
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(QueryError::while_("looking for unfinished logins"))?;
         Ok(rows.into_iter().map(|row| (row.login_id, UserId(row.user_id))).collect())

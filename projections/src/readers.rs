@@ -1,0 +1,143 @@
+//! The connections over which questions are answered.
+//!
+//! The pool of sqlx pings each connection that is given back to it, in a task of its own, which can't be turned off: a round trip
+//! that costs as much as a small query. These connections are pinged when there is a reason to.
+
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
+};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
+use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+
+/// How many there are at most.
+const MAX_READERS: usize = 16;
+/// How long one is waited for, and how long it may take to get there.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection that has been used as lately as this is there still, as far as anybody can tell.
+const USED_LATELY: Duration = Duration::from_secs(1);
+/// A connection is replaced after this time: what Postgres keeps for it grows.
+const LIFETIME: Duration = Duration::from_mins(30);
+
+/// Answers single statements, each over whichever connection is free. What takes several of them, one after the other, is the affair
+/// of [`sqlx::PgPool`]: it sees to it that a transaction is over before its connection goes to somebody else.
+#[derive(Clone, Debug)]
+pub struct Readers(Pool<Connector>);
+
+impl Readers {
+    /// Connects when there is something to be asked.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it has what a pool that waits needs")]
+    pub fn of(options: PgConnectOptions) -> Self {
+        let mut config = PoolConfig::new(MAX_READERS);
+        config.timeouts = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
+        // The one that was used last: it and its process in the database have at hand what they need.
+        config.queue_mode = QueueMode::Lifo;
+        let pool = Pool::builder(Connector { options }).config(config).runtime(Runtime::Tokio1).build();
+        Self(pool.expect("it has a runtime to wait with"))
+    }
+
+    /// Closes the connections. What is asked from here on fails.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    async fn get(&self) -> Result<Object<Connector>, sqlx::Error> {
+        self.0.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Closed => sqlx::Error::PoolClosed,
+            _ => sqlx::Error::PoolTimedOut,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    options: PgConnectOptions,
+}
+
+/// A connection that answers questions.
+#[derive(Debug)]
+struct Reader {
+    connection: PgConnection,
+    /// Whether all that was asked has been answered. It isn't when whoever asked went away, or the connection broke.
+    is_idle: bool,
+}
+
+impl Manager for Connector {
+    type Type = Reader;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<Reader, sqlx::Error> {
+        Ok(Reader { connection: self.options.connect().await?, is_idle: true })
+    }
+
+    async fn recycle(&self, reader: &mut Reader, usage: &Metrics) -> RecycleResult<sqlx::Error> {
+        if usage.age() > LIFETIME {
+            return Err(RecycleError::message("it is old"));
+        }
+        if !reader.is_idle || usage.last_used() > USED_LATELY {
+            // This waits for what is under way to be over as well.
+            reader.connection.ping().await?;
+        }
+        Ok(())
+    }
+}
+
+impl<'p> Executor<'p> for &'p Readers {
+    type Database = Postgres;
+
+    /// All rows at once: the connection is free again before anybody looks at them.
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let rows = async move {
+            let mut reader = self.get().await?;
+            reader.is_idle = false;
+            let rows: Vec<_> = reader.connection.fetch_many(query).try_collect().await?;
+            reader.is_idle = true;
+            Ok(stream::iter(rows.into_iter().map(Ok)))
+        };
+        rows.try_flatten_stream().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let row = async move {
+            let mut reader = self.get().await?;
+            reader.is_idle = false;
+            let row = reader.connection.fetch_optional(query).await?;
+            reader.is_idle = true;
+            Ok(row)
+        };
+        row.boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        async move { self.get().await?.connection.prepare_with(sql, parameters).await }.boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        async move { self.get().await?.connection.describe(sql).await }.boxed()
+    }
+}
