@@ -15,10 +15,13 @@ use poem::Response;
 use poem::http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+/// Pieces that are written at once, if they are there: whoever was away is told a lot.
+const PIECES: usize = 32;
+
 /// An answer that goes on. To hyper it is an error: so it lets go of the connection, and has written nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer goes on for as long as the client listens")]
-pub(crate) struct EndlessAnswer(Mutex<Option<Response>>);
+pub(crate) struct EndlessAnswer(Mutex<Option<Box<Response>>>);
 
 impl EndlessAnswer {
     /// The answer, unless it is one of these.
@@ -27,13 +30,13 @@ impl EndlessAnswer {
     /// When it is.
     pub(crate) fn unless(answer: Response) -> Result<Response, Self> {
         let goes_on = answer.content_type().is_some_and(|content_type| content_type.starts_with("text/event-stream"));
-        if goes_on { Err(Self(Mutex::new(Some(answer)))) } else { Ok(answer) }
+        if goes_on { Err(Self(Mutex::new(Some(Box::new(answer))))) } else { Ok(answer) }
     }
 
     /// What hyper has failed with, if it is one of these.
     pub(crate) fn of(error: &hyper::Error) -> Option<Response> {
         let answer = error.source()?.downcast_ref::<Self>()?;
-        answer.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        answer.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(|answer| *answer)
     }
 }
 
@@ -48,14 +51,18 @@ pub(crate) fn give(
 ) -> impl Future<Output = io::Result<()>> + Send {
     let status = answer.status();
     let (parts, body) = answer.into_parts();
-    let mut pieces = stream::iter([Ok(head(status, parts.headers))]).chain(body.into_bytes_stream());
+    let pieces = stream::iter([Ok(head(status, parts.headers))]).chain(body.into_bytes_stream());
+    let mut pieces = pieces.ready_chunks(PIECES);
     async move {
         // There is nothing for the client to say any more, except that it goes.
         let mut heard = [0; 16];
         loop {
             tokio::select! {
-                piece = pieces.next() => match piece {
-                    Some(piece) => stream.write_all(&piece?).await?,
+                ready = pieces.next() => match ready {
+                    Some(ready) => {
+                        let ready = ready.into_iter().collect::<io::Result<Vec<_>>>()?;
+                        stream.write_all(&ready.concat()).await?;
+                    }
                     None => return stream.shutdown().await,
                 },
                 read = stream.read(&mut heard) => if read? == 0 {

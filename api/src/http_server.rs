@@ -91,12 +91,11 @@ fn serve(
             ended = &mut connection => Some(ended),
             () = stopping.cancelled() => None,
         };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                Pin::new(&mut *connection).graceful_shutdown();
-                (&mut connection).await
-            }
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            Pin::new(&mut *connection).graceful_shutdown();
+            (&mut connection).await
         };
         // A client that goes away, or says what is no HTTP, is the end of its connection and no news.
         let Some(answer) = ended.err().and_then(|error| EndlessAnswer::of(&error)) else { return };
