@@ -12,11 +12,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use headers::{Connection, Date, HeaderMapExt};
 use poem::Response;
+use poem::http::header::CONTENT_LENGTH;
 use poem::http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Pieces that are written at once, if they are there: whoever was away is told a lot.
-const PIECES: usize = 32;
+const PIECES: usize = 8;
+/// A client that says more than this has mistaken us for somebody else.
+const MAX_HEARD_BYTES: usize = 16 * 1024;
 
 /// An answer that goes on. To hyper it is an error: so it lets go of the connection, and has written nothing.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +32,13 @@ impl EndlessAnswer {
     /// # Errors
     /// When it is.
     pub(crate) fn unless(answer: Response) -> Result<Response, Self> {
-        let goes_on = answer.content_type().is_some_and(|content_type| content_type.starts_with("text/event-stream"));
-        if goes_on { Err(Self(Mutex::new(Some(Box::new(answer))))) } else { Ok(answer) }
+        let is_stream = answer.content_type().is_some_and(|content_type| content_type.starts_with("text/event-stream"));
+        // A file that somebody has uploaded may be anything, but it has an end.
+        if is_stream && !answer.headers().contains_key(CONTENT_LENGTH) {
+            Err(Self(Mutex::new(Some(Box::new(answer)))))
+        } else {
+            Ok(answer)
+        }
     }
 
     /// What hyper has failed with, if it is one of these.
@@ -55,19 +63,23 @@ pub(crate) fn give(
     let mut pieces = pieces.ready_chunks(PIECES);
     async move {
         // There is nothing for the client to say any more, except that it goes.
-        let mut heard = [0; 16];
+        let (mut heard, mut heard_bytes) = ([0; 16], 0);
         loop {
             tokio::select! {
                 ready = pieces.next() => match ready {
                     Some(ready) => {
-                        let ready = ready.into_iter().collect::<io::Result<Vec<_>>>()?;
-                        stream.write_all(&ready.concat()).await?;
+                        let ready = ready.into_iter().collect::<io::Result<Vec<_>>>()?.concat();
+                        stream.write_all(&ready).await?;
                     }
                     None => return stream.shutdown().await,
                 },
-                read = stream.read(&mut heard) => if read? == 0 {
-                    return Ok(());
-                },
+                read = stream.read(&mut heard) => {
+                    let read = read?;
+                    heard_bytes += read;
+                    if read == 0 || heard_bytes > MAX_HEARD_BYTES {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

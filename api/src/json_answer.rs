@@ -59,8 +59,8 @@ impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
 
 fn written(answer: &impl Serialize) -> serde_json::Result<Bytes> {
     DRAFT.with_borrow_mut(|draft| {
-        draft.clear();
         let written = serde_json::to_writer(&mut *draft, answer).map(|()| Bytes::copy_from_slice(draft));
+        draft.clear();
         draft.shrink_to(KEPT_BYTES);
         written
     })

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 
 /// Connections for what isn't asked of a read model, and one each for the listeners of the log and of the bus. Its committer and
 /// notifier and each projection have one of their own.
-const MAX_CONNECTIONS: u32 = 12;
+const MAX_CONNECTIONS: u32 = 10;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that has been used as lately as this is there still, as far as anybody can tell.
 const USED_LATELY: Duration = Duration::from_secs(1);

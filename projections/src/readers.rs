@@ -3,12 +3,10 @@
 //! The pool of sqlx pings each connection that is given back to it, in a task of its own, which can't be turned off: a round trip
 //! that costs as much as a small query. These connections are pinged when there is a reason to.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use deadpool::Runtime;
-use deadpool::managed::{
-    Manager, Metrics, Object, Pool, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
-};
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
@@ -16,9 +14,13 @@ use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgType
 use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 
 /// How many there are at most.
-const MAX_READERS: usize = 16;
-/// How long one is waited for, and how long it may take to get there.
+const MAX_READERS: usize = 12;
+/// How long one is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the answer to a ping is waited for. Whoever went away may have left something behind that takes longer.
+const PING_PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait before connecting again to a database that isn't ready for it; twice as long each time.
+const FIRST_CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// A connection that has been used as lately as this is there still, as far as anybody can tell.
 const USED_LATELY: Duration = Duration::from_secs(1);
 /// A connection is replaced after this time: what Postgres keeps for it grows.
@@ -32,14 +34,12 @@ pub struct Readers(Pool<Connector>);
 impl Readers {
     /// Connects when there is something to be asked.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "it has what a pool that waits needs")]
+    #[expect(clippy::missing_panics_doc, reason = "only a pool with time-outs of its own can be lacking something")]
     pub fn of(options: PgConnectOptions) -> Self {
-        let mut config = PoolConfig::new(MAX_READERS);
-        config.timeouts = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
+        let pool = Pool::builder(Connector { options }).max_size(MAX_READERS);
         // The one that was used last: it and its process in the database have at hand what they need.
-        config.queue_mode = QueueMode::Lifo;
-        let pool = Pool::builder(Connector { options }).config(config).runtime(Runtime::Tokio1).build();
-        Self(pool.expect("it has a runtime to wait with"))
+        let pool = pool.queue_mode(QueueMode::Lifo).build();
+        Self(pool.expect("it has no time-outs"))
     }
 
     /// Closes the connections. What is asked from here on fails.
@@ -48,11 +48,12 @@ impl Readers {
     }
 
     async fn get(&self) -> Result<Object<Connector>, sqlx::Error> {
-        self.0.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            PoolError::Closed => sqlx::Error::PoolClosed,
-            _ => sqlx::Error::PoolTimedOut,
-        })
+        match tokio::time::timeout(PATIENCE, self.0.get()).await {
+            Ok(Ok(reader)) => Ok(reader),
+            Ok(Err(PoolError::Backend(error))) => Err(error),
+            Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
+            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
     }
 }
 
@@ -74,7 +75,15 @@ impl Manager for Connector {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<Reader, sqlx::Error> {
-        Ok(Reader { connection: self.options.connect().await?, is_idle: true })
+        let mut pause = FIRST_CONNECT_PAUSE;
+        loop {
+            match self.options.connect().await {
+                Ok(connection) => return Ok(Reader { connection, is_idle: true }),
+                Err(error) if passes(&error) => tokio::time::sleep(pause).await,
+                Err(error) => return Err(error),
+            }
+            pause *= 2;
+        }
     }
 
     async fn recycle(&self, reader: &mut Reader, usage: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -83,9 +92,20 @@ impl Manager for Connector {
         }
         if !reader.is_idle || usage.last_used() > USED_LATELY {
             // This waits for what is under way to be over as well.
-            reader.connection.ping().await?;
+            let ping = tokio::time::timeout(PING_PATIENCE, reader.connection.ping()).await;
+            ping.map_err(|_| RecycleError::message("it doesn't answer"))??;
         }
         Ok(())
+    }
+}
+
+/// Whether a database that can't be connected to may soon be: it begins, or ends what it began, or has no room for the moment.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        // cannot_connect_now, too_many_connections
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| matches!(&*code, "57P03" | "53300")),
+        _ => false,
     }
 }
 

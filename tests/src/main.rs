@@ -31,6 +31,7 @@ mod passwords;
 mod people;
 mod presence;
 mod projections;
+mod readers;
 mod readme;
 mod rebuilds;
 mod receipts;

@@ -83,7 +83,9 @@ impl FeedQueries {
                  WHERE first.position - 1 > feed_horizon.position
                  RETURNING feed_horizon.position
              )
-             DELETE FROM feed_entries WHERE position <= (SELECT position FROM horizon)",
+             DELETE FROM feed_entries
+             -- Which has no index of positions: it is not to be looked through when there is nothing to be forgotten.
+             WHERE EXISTS (SELECT FROM horizon) AND position <= (SELECT position FROM horizon)",
             time.date()
         )
         .execute(&self.readers)
