@@ -59,9 +59,45 @@ impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
 
 fn written(answer: &impl Serialize) -> serde_json::Result<Bytes> {
     DRAFT.with_borrow_mut(|draft| {
+        // Whoever panicked while they wrote has left here what isn't this client's to see.
+        draft.clear();
         let written = serde_json::to_writer(&mut *draft, answer).map(|()| Bytes::copy_from_slice(draft));
         draft.clear();
         draft.shrink_to(KEPT_BYTES);
         written
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use serde::ser::SerializeSeq;
+    use serde::{Serialize, Serializer};
+
+    use super::*;
+
+    /// Breaks down when half of it is written.
+    struct Broken;
+
+    impl Serialize for Broken {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_seq(None)?.serialize_element("somebody's secret")?;
+            panic!("half of it is written");
+        }
+    }
+
+    #[test]
+    fn an_answer_holds_nothing_of_the_one_before() {
+        assert_eq!(written(&["long", "answer"]).unwrap(), r#"["long","answer"]"#);
+        assert_eq!(written(&[1]).unwrap(), "[1]");
+        assert!(catch_unwind(|| written(&Broken)).is_err());
+        assert_eq!(written(&[2]).unwrap(), "[2]");
+    }
+
+    #[test]
+    fn the_room_of_a_very_long_answer_is_not_kept() {
+        written(&"x".repeat(4 * KEPT_BYTES)).unwrap();
+        assert!(DRAFT.with_borrow(Vec::capacity) <= KEPT_BYTES);
+    }
 }
