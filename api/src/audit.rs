@@ -1,10 +1,11 @@
-//! The history, for auditors and administrators: what happened, what was, and what a request has caused. Every reading of it is itself
-//! noted in it.
+//! The history, for auditors and administrators: what happened, what was, and what a request has caused. Readings are recorded in
+//! it themselves.
 
 mod catalogue;
 mod correlations;
 mod envelope;
 mod events;
+mod gate;
 mod live;
 mod query;
 mod streams;
@@ -17,3 +18,4 @@ pub(crate) use streams::StreamsApi;
 
 pub use catalogue::document as catalogue_document;
 pub use envelope::write_line as write_audit_line;
+pub use gate::AuditGate;

@@ -1,5 +1,6 @@
 //! Who sends a request: the bearer token, and the session behind it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use commands::{Caller, Done, LoggedIn, Request};
@@ -15,8 +16,9 @@ use serde::Deserialize;
 
 use crate::Api;
 use crate::bodies::{Found, Success};
-use crate::client_address::ShownToken;
-use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::error::ApiError;
+use crate::identity::{Identity, no_token_of_ours};
+use crate::limits::network_of;
 
 /// Token from `POST /api/admin/auth/login`
 #[derive(SecurityScheme)]
@@ -90,6 +92,25 @@ impl<'a> ApiExtractor<'a> for Device {
     }
 }
 
+/// Address, or network, that a request comes from, if that is known.
+pub(crate) struct Address(pub(crate) Option<IpAddr>);
+
+impl<'a> ApiExtractor<'a> for Address {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::PoemExtractor];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    async fn from_request(
+        request: &'a poem::Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let api = request.data::<Arc<Api>>().expect("the server puts it there");
+        Ok(Self(api.trusted_proxies.client_of(request).map(network_of)))
+    }
+}
+
 /// Another password
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
@@ -130,16 +151,19 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Who it is, and until when the token says so.
 pub(crate) type Checked = (Caller, Timestamp);
 
+#[expect(clippy::unused_async, reason = "checkers are")]
 async fn check_admin(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
-    check(request, Audience::Admin, Need::All).await
+    check(request, Audience::Admin, Need::All)
 }
 
+#[expect(clippy::unused_async, reason = "checkers are")]
 async fn check_messenger(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
-    check(request, Audience::Messenger, Need::All).await
+    check(request, Audience::Messenger, Need::All)
 }
 
+#[expect(clippy::unused_async, reason = "checkers are")]
 async fn check_first_messenger(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {
-    check(request, Audience::Messenger, Need::PasswordOnly).await
+    check(request, Audience::Messenger, Need::PasswordOnly)
 }
 
 /// What a token is needed for.
@@ -150,29 +174,14 @@ enum Need {
     PasswordOnly,
 }
 
-async fn check(request: &poem::Request, audience: Audience, need: Need) -> poem::Result<Checked> {
-    let api = request.data::<Arc<Api>>().expect("the server puts it there");
-    let shown = request.data::<ShownToken>().copied();
-    let checked = async {
-        // It was verified when it was seen whether the request has to be counted by its address.
-        let shown = shown.filter(|ShownToken(claims, _)| claims.audience == audience);
-        let ShownToken(claims, expires_at) = shown.ok_or_else(no_token_of_ours)?;
-        // Before it is looked at any closer: a session that may do nothing may not ask without end either.
-        api.limits.count_request(claims.session_id)?;
-        let caller = match need {
-            Need::All => api.commands.authenticate(claims).await?,
-            Need::PasswordOnly => api.commands.authenticate_to_change_password(claims).await?,
-        };
-        Ok((caller, expires_at))
-    }
-    .await;
-    if shown.is_some()
-        && let Err(ApiError::Unauthorized(_)) = &checked
-    {
-        // Whoever has a token that is of no use here is nobody in particular. What is none of ours has been counted.
-        api.limits.count_address(api.trusted_proxies.client_of(request))?;
-    }
-    Ok(checked?)
+fn check(request: &poem::Request, audience: Audience, need: Need) -> poem::Result<Checked> {
+    let identity = request.data::<Identity>().filter(|identity| identity.claims.audience == audience);
+    let identity = identity.ok_or_else(no_token_of_ours)?;
+    let caller = match need {
+        Need::All => identity.ready()?,
+        Need::PasswordOnly => identity.caller()?,
+    };
+    Ok((caller, identity.expires_at))
 }
 
 impl Api {
@@ -189,8 +198,4 @@ impl Api {
         let (claims, expires_at) = self.tokens.check(token, audience).ok_or_else(no_token_of_ours)?;
         Ok((self.commands.authenticate(claims).await?, expires_at))
     }
-}
-
-fn no_token_of_ours() -> ApiError {
-    ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token").into()
 }

@@ -2,15 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use commands::Claims;
-use domain::Timestamp;
-use headers::authorization::Bearer;
-use headers::{Authorization, HeaderMapExt};
 use ipnet::IpNet;
 use poem::Request;
-
-use crate::Api;
-use crate::error::ApiError;
 
 /// Proxies whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,11 +37,16 @@ impl TrustedProxies {
         Some(self.client(peer, &hops))
     }
 
+    /// Whether an address is a proxy's.
+    pub(crate) fn include(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
     /// The last one in the chain that isn't one of ours: what stands before it, it may have made up.
     fn client(&self, peer: IpAddr, hops: &[&str]) -> IpAddr {
         let mut client = peer.to_canonical();
         for hop in hops.iter().rev() {
-            if !self.0.iter().any(|network| network.contains(&client)) {
+            if !self.include(client) {
                 break;
             }
             let Some(address) = address_of(hop.trim()) else { break };
@@ -62,33 +60,6 @@ impl TrustedProxies {
 fn address_of(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     bare.parse().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip())).ok()
-}
-
-/// A token of ours that a request has shown: what it says, and when it runs out. What it is worth today is found out later.
-#[derive(Clone, Copy)]
-pub(crate) struct ShownToken(pub(crate) Claims, pub(crate) Timestamp);
-
-/// The token of a request that says who it is from. Whoever logs in is nobody yet, whatever else they say; and elsewhere nobody asks
-/// for a token.
-fn shown_token(api: &Api, request: &Request) -> Option<ShownToken> {
-    let path = request.uri().path();
-    let is_login = path.ends_with("/auth/login") || path.ends_with("/auth/refresh");
-    if !path.starts_with("/api/") || is_login {
-        return None;
-    }
-    let bearer = request.headers().typed_get::<Authorization<Bearer>>()?;
-    let (claims, expires_at) = api.tokens.check_any(bearer.token())?;
-    Some(ShownToken(claims, expires_at))
-}
-
-/// Counts requests that don't say who they are from by where they come from. Of those that do, it is kept what they say: a token is
-/// verified once a request.
-pub(crate) fn count_anonymous(api: &Api, request: &mut Request) -> Result<(), ApiError> {
-    match shown_token(api, request) {
-        Some(shown) => request.set_data(shown),
-        None => api.limits.count_address(api.trusted_proxies.client_of(request))?,
-    }
-    Ok(())
 }
 
 #[cfg(test)]

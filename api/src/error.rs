@@ -101,6 +101,12 @@ impl ErrorBody {
     pub(crate) fn new(error_code: ErrorCode, error: impl Into<String>) -> Self {
         Self { success: false, error: error.into(), error_code, status_code: error_code.status().as_u16() }
     }
+
+    /// What is wrong with a request as such, before it can be told what it asks for.
+    pub(crate) fn bad_request(error: &str) -> Self {
+        let status_code = StatusCode::BAD_REQUEST.as_u16();
+        Self { status_code, ..Self::new(ErrorCode::ValidationError, error) }
+    }
 }
 
 /// Every way in which an operation can fail.
@@ -152,6 +158,10 @@ impl ApiError {
         Self::from(ErrorBody::new(ErrorCode::InternalError, "Internal error"))
     }
 
+    pub(crate) fn too_many(reason: &str) -> Self {
+        Self::from(ErrorBody::new(ErrorCode::RateLimit, reason))
+    }
+
     pub(crate) fn forbidden(reason: &str) -> Self {
         Self::from(ErrorBody::new(ErrorCode::Forbidden, reason))
     }
@@ -200,6 +210,7 @@ impl From<CommandError> for ApiError {
             CommandError::Forbidden(_) => ErrorCode::Forbidden,
             CommandError::NotFound(_) => ErrorCode::NotFound,
             CommandError::Conflict(_) => ErrorCode::Conflict,
+            CommandError::TooMany(_) => ErrorCode::RateLimit,
             CommandError::Unavailable(cause) => {
                 tracing::warn!(%cause, details = ?cause, "a command couldn't be carried out");
                 ErrorCode::Unavailable
@@ -241,6 +252,9 @@ impl From<ReplayError> for ApiError {
             }
             ReplayError::Store(error) => CommandError::from(error).into(),
             ReplayError::Commands(error) => error.into(),
+            ReplayError::Crowded(_) => {
+                Self::too_many("Too many requests for events of yours at once: wait for their answers")
+            }
         }
     }
 }
@@ -253,8 +267,9 @@ impl From<FilesError> for ApiError {
                 return ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into();
             }
             FilesError::Client(_) => ErrorCode::ValidationError,
-            FilesError::TooLarge => ErrorCode::PayloadTooLarge,
-            FilesError::Busy | FilesError::TooManyAtOnce => ErrorCode::Unavailable,
+            FilesError::TooLarge | FilesError::OverQuota { .. } => ErrorCode::PayloadTooLarge,
+            FilesError::TooManyAtOnce => ErrorCode::RateLimit,
+            FilesError::Busy | FilesError::DiskFull => ErrorCode::Unavailable,
         };
         ErrorBody::new(code, capitalised(&error.to_string())).into()
     }
@@ -291,7 +306,7 @@ pub(crate) fn standard_error(error: poem::Error) -> Response {
 
 /// The standard error as a response.
 pub(crate) fn respond(body: ErrorBody) -> Response {
-    let status = body.error_code.status();
+    let status = StatusCode::from_u16(body.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     poem::web::Json(body).with_status(status).into_response()
 }
 

@@ -26,10 +26,42 @@ const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
 
 /// Keeps the bytes of files.
 pub struct Files {
-    store: Arc<dyn ObjectStore>,
-    part_bytes: usize,
-    at_once: usize,
-    uploads: Arc<Mutex<Vec<(BusinessId, UserId)>>>,
+    store: FileStore,
+    quotas: FileQuotas,
+    uploads: Arc<Mutex<Vec<Reserved>>>,
+}
+
+/// Where the bytes of files are kept.
+pub struct FileStore {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// Bytes that are written to it at once.
+    pub part_bytes: usize,
+    /// Files that are taken in at the same time, each of which takes the memory of two parts.
+    pub at_once: usize,
+    /// Bytes that are free where the store is, if it is on a disk of this machine.
+    pub free_bytes: Option<FreeBytes>,
+}
+
+/// Tells how many bytes are free; none when that can't be found out.
+pub type FreeBytes = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct FileQuotas {
+    /// Maximum bytes of the files of a user; 0 is no limit.
+    pub user_bytes: u64,
+    /// Maximum bytes of the files of a business; 0 is no limit.
+    pub business_bytes: u64,
+    /// Bytes that uploads leave free on the disk.
+    pub reserve_bytes: u64,
+}
+
+/// Bytes that are kept already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) of_user: u64,
+    pub(crate) of_business: u64,
 }
 
 /// What goes wrong with the bytes of files.
@@ -50,18 +82,41 @@ pub enum FilesError {
     /// The same, of one person or one business.
     #[error("too many files of yours are being uploaded at once: wait for one of them")]
     TooManyAtOnce,
+    /// The user, or their business, has as much as may be.
+    #[error(
+        "the files of {whose} take {kept_bytes} of {quota_bytes} bytes already: delete messages whose files nobody needs any more"
+    )]
+    OverQuota {
+        /// Whose quota it is.
+        whose: &'static str,
+        /// Bytes that are kept.
+        kept_bytes: u64,
+        /// Bytes that may be kept.
+        quota_bytes: u64,
+    },
+    /// There is too little room left on the disk.
+    #[error("there is no room for files: the operator has to make some")]
+    DiskFull,
+}
+
+/// An upload that is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reserved {
+    business: BusinessId,
+    person: UserId,
+    bytes: u64,
 }
 
 /// Leave to take a file in, until it is dropped.
 pub(crate) struct Permit {
-    uploads: Arc<Mutex<Vec<(BusinessId, UserId)>>>,
-    whose: (BusinessId, UserId),
+    uploads: Arc<Mutex<Vec<Reserved>>>,
+    reserved: Reserved,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = uploads.iter().position(|whose| *whose == self.whose) {
+        if let Some(own) = uploads.iter().position(|other| *other == self.reserved) {
             uploads.swap_remove(own);
         }
     }
@@ -138,28 +193,55 @@ impl From<FileRow> for FileInfo {
 }
 
 impl Files {
-    /// Keeps them in this store, which takes parts of so many bytes; so many files are taken in at once, each of which takes the
-    /// memory of two parts.
+    /// Keeps them in this store, within these quotas.
     #[must_use]
-    pub fn new(store: Arc<dyn ObjectStore>, part_bytes: usize, at_once: usize) -> Self {
-        Self { store, part_bytes, at_once, uploads: Arc::default() }
+    pub fn new(store: FileStore, quotas: FileQuotas) -> Self {
+        Self { store, quotas, uploads: Arc::default() }
     }
 
-    /// Leave for somebody to have one taken in; none while as many as can be are. A person may take an eighth of all places, and
-    /// a business a half.
-    pub(crate) fn permit(&self, business: BusinessId, person: UserId) -> Result<Permit, FilesError> {
-        let whose = (business, person);
+    /// Maximum bytes of the files of a user; none when there is no limit.
+    pub(crate) fn user_quota_bytes(&self) -> Option<u64> {
+        Some(self.quotas.user_bytes).filter(|quota| *quota > 0)
+    }
+
+    /// Leave for a user to have a file taken in of so many bytes; none while as many as can be are. A user may take a thirty-second of
+    /// all places, and a business an eighth. What is being taken in counts as if it were kept.
+    pub(crate) fn permit(
+        &self,
+        business: BusinessId,
+        person: UserId,
+        announced_bytes: Option<u64>,
+        kept: Kept,
+    ) -> Result<Permit, FilesError> {
+        let bytes = announced_bytes.unwrap_or(MAX_FILE_BYTES).min(MAX_FILE_BYTES);
+        let reserved = Reserved { business, person, bytes };
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        if uploads.len() >= self.at_once {
+        if uploads.len() >= self.store.at_once {
             return Err(FilesError::Busy);
         }
-        let of_business = uploads.iter().filter(|(other, _)| *other == business).count();
-        let own = uploads.iter().filter(|other| **other == whose).count();
-        if own >= self.at_once / 8 || of_business >= self.at_once / 2 {
+        let mine = || uploads.iter().filter(|other| other.business == business && other.person == person);
+        let of_business = || uploads.iter().filter(|other| other.business == business);
+        let share = |part: usize| (self.store.at_once / part).max(1);
+        if mine().count() >= share(32) || of_business().count() >= share(8) {
             return Err(FilesError::TooManyAtOnce);
         }
-        uploads.push(whose);
-        Ok(Permit { uploads: self.uploads.clone(), whose })
+        let FileQuotas { user_bytes, business_bytes, reserve_bytes } = self.quotas;
+        let sum = |uploads: &mut dyn Iterator<Item = &Reserved>| uploads.map(|upload| upload.bytes).sum::<u64>();
+        for (whose, quota_bytes, kept_bytes, under_way) in [
+            ("this user", user_bytes, kept.of_user, sum(&mut mine())),
+            ("this business", business_bytes, kept.of_business, sum(&mut of_business())),
+        ] {
+            if quota_bytes > 0 && kept_bytes.saturating_add(under_way).saturating_add(bytes) > quota_bytes {
+                return Err(FilesError::OverQuota { whose, kept_bytes, quota_bytes });
+            }
+        }
+        let free = self.store.free_bytes.as_ref().and_then(|free_bytes| free_bytes());
+        let needed = reserve_bytes.saturating_add(sum(&mut uploads.iter())).saturating_add(bytes);
+        if free.is_some_and(|free| free < needed) {
+            return Err(FilesError::DiskFull);
+        }
+        uploads.push(reserved);
+        Ok(Permit { uploads: self.uploads.clone(), reserved })
     }
 
     /// Keeps the bytes of a file as they come, or nothing of them.
@@ -168,8 +250,8 @@ impl Files {
         id: FileId,
         mut chunks: BoxStream<'_, Result<Bytes, FilesError>>,
     ) -> Result<TakenIn, FilesError> {
-        let upload = self.store.put_multipart(&path(id)).await?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, self.part_bytes);
+        let upload = self.store.store.put_multipart(&path(id)).await?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, self.store.part_bytes);
         let taken_in = async {
             let (mut size_bytes, mut hash, mut beginning) = (0_u64, Sha256::new(), Vec::new());
             while let Some(chunk) = chunks.try_next().await? {
@@ -210,7 +292,7 @@ impl Files {
         range: Option<std::ops::Range<u64>>,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, FilesError> {
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let bytes = self.store.get_opts(&path(id), options).await?.into_stream();
+        let bytes = self.store.store.get_opts(&path(id), options).await?.into_stream();
         Ok(bytes.map_err(std::io::Error::other).boxed())
     }
 
@@ -218,7 +300,7 @@ impl Files {
     /// before it could say what it had taken in.
     pub fn kept_for_a_while(&self, now: Timestamp, page: usize) -> BoxStream<'_, Result<Vec<FileId>, FilesError>> {
         let before = now.plus_ms(-i64::try_from(ORPHAN_PATIENCE.as_millis()).unwrap_or(i64::MAX)).unix_ms();
-        let ids = self.store.list(None).try_filter_map(move |object| {
+        let ids = self.store.store.list(None).try_filter_map(move |object| {
             let id = object.location.filename().and_then(|name| name.parse().ok());
             std::future::ready(Ok(id.filter(|_| object.last_modified.timestamp_millis() < before)))
         });
@@ -230,7 +312,7 @@ impl Files {
     /// # Errors
     /// When the store fails.
     pub async fn delete(&self, id: FileId) -> Result<(), FilesError> {
-        match self.store.delete(&path(id)).await {
+        match self.store.store.delete(&path(id)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -281,6 +363,11 @@ mod tests {
 
     use super::*;
 
+    fn files(store: Arc<dyn ObjectStore>, part_bytes: usize, at_once: usize) -> Files {
+        let quotas = FileQuotas { user_bytes: 0, business_bytes: 0, reserve_bytes: 0 };
+        Files::new(FileStore { store, part_bytes, at_once, free_bytes: None }, quotas)
+    }
+
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 
     async fn take_in(files: &Files, id: FileId, chunks: Vec<Result<Bytes, FilesError>>) -> Result<TakenIn, FilesError> {
@@ -289,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_taken_in_is_handed_out_in_whole_and_in_part_until_it_is_deleted() {
-        let files = Files::new(Arc::new(InMemory::new()), 4, 16);
+        let files = files(Arc::new(InMemory::new()), 4, 16);
         let id = FileId(uuid::Uuid::from_u128(7));
         let chunks = PNG.chunks(3).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let taken_in = take_in(&files, id, chunks).await.unwrap();
@@ -309,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn of_what_breaks_off_or_is_too_long_nothing_is_kept() {
         let store = Arc::new(InMemory::new());
-        let files = Files::new(store.clone(), 1024 * 1024, 16);
+        let files = files(store.clone(), 1024 * 1024, 16);
         let broken = vec![Ok(Bytes::from_static(PNG)), Err(FilesError::Client("gone".to_owned()))];
         let too_long = (0..51).map(|_| Ok(Bytes::from(vec![0; 1024 * 1024]))).collect();
         for (n, chunks) in [broken, too_long].into_iter().enumerate() {
@@ -318,19 +405,63 @@ mod tests {
         assert_eq!(store.list(None).count().await, 0);
     }
 
+    const MB: u64 = 1024 * 1024;
+
+    fn business(n: u128) -> BusinessId {
+        BusinessId(uuid::Uuid::from_u128(n))
+    }
+
+    fn person(n: u128) -> UserId {
+        UserId(uuid::Uuid::from_u128(n))
+    }
+
     #[test]
     fn nobody_takes_all_places() {
-        let files = Files::new(Arc::new(InMemory::new()), 4, 16);
-        let (business, person) = (|n| BusinessId(uuid::Uuid::from_u128(n)), |n| UserId(uuid::Uuid::from_u128(n)));
-        let first = files.permit(business(1), person(1)).unwrap();
-        let mut held = vec![files.permit(business(1), person(1)).unwrap()];
-        assert!(matches!(files.permit(business(1), person(1)), Err(FilesError::TooManyAtOnce)));
-        held.extend((4..10).map(|n| files.permit(business(1), person(n)).unwrap()));
-        assert!(matches!(files.permit(business(1), person(10)), Err(FilesError::TooManyAtOnce)));
-        held.extend((11..19).map(|n| files.permit(business(n), person(n)).unwrap()));
-        assert!(matches!(files.permit(business(20), person(20)), Err(FilesError::Busy)));
+        let files = files(Arc::new(InMemory::new()), 4, 64);
+        let permit = |b, p| files.permit(business(b), person(p), Some(1), Kept::default());
+        let first = permit(1, 1).unwrap();
+        let mut held = vec![permit(1, 1).unwrap()];
+        assert!(matches!(permit(1, 1), Err(FilesError::TooManyAtOnce)));
+        held.extend((2..8).map(|n| permit(1, n).unwrap()));
+        assert!(matches!(permit(1, 8), Err(FilesError::TooManyAtOnce)), "an eighth is the business's");
+        held.extend((0..56).map(|n| permit(10 + n / 8, 100 + n).unwrap()));
+        assert!(matches!(permit(30, 300), Err(FilesError::Busy)));
         drop(first);
-        assert!(files.permit(business(1), person(1)).is_ok());
+        assert!(permit(30, 300).is_ok());
+    }
+
+    #[test]
+    fn nobody_keeps_more_than_their_quota_whatever_is_under_way() {
+        let quotas = FileQuotas { user_bytes: 100 * MB, business_bytes: 150 * MB, reserve_bytes: 0 };
+        let store = FileStore { store: Arc::new(InMemory::new()), part_bytes: 4, at_once: 256, free_bytes: None };
+        let files = Files::new(store, quotas);
+        let permit = |p, bytes, of_user, of_business| {
+            let kept = Kept { of_user: of_user * MB, of_business: of_business * MB };
+            files.permit(business(1), person(p), bytes, kept)
+        };
+        assert!(permit(1, Some(MB), 99, 99).is_ok());
+        assert!(matches!(permit(1, Some(MB + 1), 99, 99), Err(FilesError::OverQuota { whose: "this user", .. })));
+        assert!(matches!(permit(2, Some(MB), 0, 150), Err(FilesError::OverQuota { whose: "this business", .. })));
+        let held = permit(1, None, 49, 49).unwrap();
+        assert!(matches!(permit(1, Some(2 * MB), 49, 49), Err(FilesError::OverQuota { .. })), "one is under way");
+        assert!(matches!(permit(2, None, 0, 51), Err(FilesError::OverQuota { whose: "this business", .. })));
+        drop(held);
+        assert!(permit(1, Some(2 * MB), 49, 49).is_ok());
+    }
+
+    #[test]
+    fn uploads_leave_a_reserve_on_the_disk() {
+        let quotas = FileQuotas { user_bytes: 0, business_bytes: 0, reserve_bytes: 10 * MB };
+        let free_bytes: FreeBytes = Box::new(|| Some(15 * MB));
+        let store =
+            FileStore { store: Arc::new(InMemory::new()), part_bytes: 4, at_once: 256, free_bytes: Some(free_bytes) };
+        let files = Files::new(store, quotas);
+        let permit = |bytes| files.permit(business(1), person(1), bytes, Kept::default());
+        assert!(matches!(permit(None), Err(FilesError::DiskFull)), "it may have 50 MB");
+        let held = permit(Some(3 * MB)).unwrap();
+        assert!(matches!(permit(Some(3 * MB)), Err(FilesError::DiskFull)));
+        assert!(permit(Some(2 * MB)).is_ok());
+        drop(held);
     }
 
     #[test]

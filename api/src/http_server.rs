@@ -2,6 +2,7 @@
 //! machine is out of descriptors; apart from that, this is what it does, for HTTP/1.1. Version 2 is for a
 //! proxy in front, which brings TLS along.
 
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,26 +19,95 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Error, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client_address::TrustedProxies;
 use crate::endless_answer::{EndlessAnswer, give};
+use crate::limits::network_of;
 use crate::patience::{PatientAcceptor, PatientStream};
+use crate::shares::{Share, Shares};
 
 /// How long a client may take to say the head of a request, from when it could begin to.
 const HEAD_PATIENCE: Duration = Duration::from_mins(1);
 /// How long to wait after a connection couldn't be accepted: there are none to be had at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Minimum time between two log lines about connections that were not accepted.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// How many connections there may be.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// Maximum from an address, or network of version 6; 0 is no limit.
+    pub per_address: usize,
+    /// Maximum from all addresses together; 0 is no limit.
+    pub in_all: usize,
+    /// Proxies, each of which stands for many clients: only the limit of all applies to them.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// Lets connections in, as far as there is room for them.
+struct Doorkeeper {
+    limits: ConnectionLimits,
+    of_addresses: Shares<IpAddr>,
+    of_all: Shares<()>,
+}
+
+/// The place of a connection, until this is dropped.
+type Place = (Share<()>, Option<Share<IpAddr>>);
+
+impl Doorkeeper {
+    fn new(limits: ConnectionLimits) -> Self {
+        let (of_addresses, of_all) = (Shares::new(limits.per_address), Shares::new(limits.in_all));
+        Self { limits, of_addresses, of_all }
+    }
+
+    /// A place for a connection; none when its address, or everybody, has as many as may be.
+    fn admit(&self, remote: &RemoteAddr) -> Option<Place> {
+        let address = remote.as_socket_addr().map(SocketAddr::ip);
+        let counted = address.filter(|address| !self.limits.trusted_proxies.include(*address));
+        let of_address = counted.map(|address| self.of_addresses.take(&network_of(address)));
+        let of_address = match of_address {
+            Some(None) => return None,
+            Some(Some(share)) => Some(share),
+            None => None,
+        };
+        Some((self.of_all.take(&())?, of_address))
+    }
+}
+
+/// Log lines about connections that were not accepted: one in a while, however many there were.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// How many there are to complain about, if it is time to.
+    fn another(&mut self) -> Option<u64> {
+        self.unsaid += 1;
+        if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
 
 /// Serves until told to stop; then finishes what was accepted, for `drain` at most.
 pub async fn serve_http(
     acceptor: impl Acceptor<Io = TcpStream>,
     endpoint: impl Endpoint<Output = Response> + 'static,
+    limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) {
     let (mut acceptor, endpoint) = (PatientAcceptor(acceptor), Arc::new(endpoint));
+    let (doorkeeper, mut refusals, mut failures) =
+        (Doorkeeper::new(limits), Complaints::default(), Complaints::default());
     let (connections, stopping, cut) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
@@ -47,13 +117,22 @@ pub async fn serve_http(
         };
         match accepted {
             Ok((stream, local, remote, scheme)) => {
+                let Some(place) = doorkeeper.admit(&remote) else {
+                    metrics::counter!("switchboard_connections_refused_total").increment(1);
+                    if let Some(refused) = refusals.another() {
+                        tracing::warn!(refused, %remote, "too many connections; new ones are closed until others end");
+                    }
+                    continue;
+                };
                 let served = serve(stream, (local, remote, scheme), endpoint.clone(), stopping.clone());
                 // What panics is the end of a connection and of nothing else.
-                let served = AssertUnwindSafe(served).catch_unwind();
+                let served = AssertUnwindSafe(served).catch_unwind().map(|_| drop(place));
                 connections.spawn(served.with_cancellation_token_owned(cut.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection can't be accepted");
+                if let Some(failed) = failures.another() {
+                    tracing::warn!(%error, failed, "accepting connections failed; retrying");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -113,7 +192,6 @@ mod tests {
     use poem::endpoint::make_sync;
     use poem::{Addr, Body, EndpointExt, Request};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -132,6 +210,28 @@ mod tests {
             heard.push(client.read_u8().await.unwrap());
         }
         String::from_utf8(heard).unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_a_proxy_as_many_as_there_may_be() {
+        let trusted_proxies = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        let doorkeeper = Doorkeeper::new(ConnectionLimits { per_address: 2, in_all: 5, trusted_proxies });
+        let admit = |address: &str| doorkeeper.admit(&RemoteAddr(Addr::SocketAddr(address.parse().unwrap())));
+        let mut held = vec![admit("192.0.2.1:1").unwrap(), admit("192.0.2.1:2").unwrap()];
+        assert!(admit("192.0.2.1:3").is_none());
+        held.extend((1..=3).map(|port| admit(&format!("10.0.0.1:{port}")).unwrap()));
+        assert!(admit("192.0.2.2:1").is_none(), "there are five");
+        held.clear();
+        assert!(admit("192.0.2.1:3").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_wrong_all_the_time_is_said_now_and_then() {
+        let mut complaints = Complaints::default();
+        let said = (0..100).filter_map(|_| complaints.another()).collect::<Vec<_>>();
+        assert_eq!(said, [1]);
+        tokio::time::advance(COMPLAINT_PAUSE).await;
+        assert_eq!(complaints.another(), Some(100));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,11 +13,13 @@ mod bodies;
 mod client_address;
 mod endless_answer;
 mod error;
+mod fair_queue;
 mod files;
 mod freshness;
 mod health;
 mod http_server;
 mod ice_servers;
+mod identity;
 mod json_answer;
 mod json_body;
 mod limits;
@@ -32,6 +34,7 @@ mod request_log;
 mod security_headers;
 mod server;
 mod sessions;
+mod shares;
 mod tokens;
 
 use std::sync::Arc;
@@ -46,16 +49,18 @@ use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
 use projections::{Checkpoint, Foundations};
 
-pub use audit::{catalogue_document, write_audit_line};
+pub use audit::{AuditGate, catalogue_document, write_audit_line};
 pub use client_address::{NoNetwork, TrustedProxies};
-pub use files::{Files, FilesError};
-pub use http_server::serve_http;
+pub use fair_queue::{Crowded, FairQueue, FairTurn, Room};
+pub use files::{FileQuotas, FileStore, Files, FilesError, FreeBytes};
+pub use http_server::{ConnectionLimits, serve_http};
 pub use ice_servers::{IceServers, Turn};
-pub use limits::Limits;
+pub use limits::{Limits, RateLimits, network_of};
 pub use openapi::document as openapi_document;
-pub use origin::AllowedOrigins;
-pub use realtime::Realtime;
+pub use origin::{AllowedOrigins, OwnPages};
+pub use realtime::{LiveLimits, Realtime};
 pub use server::server;
+pub use shares::{Share, Shares};
 pub use tokens::{SigningKey, Tokens};
 
 /// Everything that handlers work with.
@@ -90,10 +95,14 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Fresh ids, to name requests by.
     pub ids: Arc<dyn Ids>,
-    /// Web pages that may use this server, besides its own.
-    pub allowed_origins: AllowedOrigins,
+    /// Web pages that may use this server.
+    pub own_pages: OwnPages,
     /// How often.
     pub limits: Limits,
+    /// How many live connections.
+    pub live_limits: LiveLimits,
+    /// Who reads the history, in turns.
+    pub audit_gate: AuditGate,
     /// Proxies that say where requests come from.
     pub trusted_proxies: TrustedProxies,
     /// What `/metrics` shows.

@@ -60,7 +60,22 @@ pub struct Limits {
     addresses: Option<Limit<IpAddr>>,
     signals: Limit<SessionId>,
     typing: Limit<SessionId>,
+    /// Socket.IO handshakes, by where they come from: what they are worth is only said later.
+    handshakes: Option<Limit<IpAddr>>,
     clock: DefaultClock,
+}
+
+/// Limits that operators set. 0 is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimits {
+    /// Logins a minute for an account.
+    pub authentication: u32,
+    /// Requests a minute in a session.
+    pub requests: u32,
+    /// Requests a minute that don't say who they are from, from an address.
+    pub anonymous: u32,
+    /// Socket.IO handshakes a minute from an address.
+    pub handshakes: u32,
 }
 
 /// How a client stands with the limit that its request was counted by.
@@ -142,16 +157,16 @@ impl<K: Clone + Eq + Hash> Limit<K> {
 }
 
 impl Limits {
-    /// So many logins a minute for an account, so many requests a minute in a session, and so many of nobody in particular from
-    /// an address; 0 is no limit.
+    /// Limits of one node.
     #[must_use]
-    pub fn new(authentication_per_minute: u32, requests_per_minute: u32, anonymous_per_minute: u32) -> Self {
+    pub fn new(limits: RateLimits) -> Self {
         Self {
-            authentication: Limit::new("account", authentication_per_minute),
-            requests: Limit::new("session", requests_per_minute),
-            addresses: Limit::new("address", anonymous_per_minute),
+            authentication: Limit::new("account", limits.authentication),
+            requests: Limit::new("session", limits.requests),
+            addresses: Limit::new("address", limits.anonymous),
             signals: Limit::of("signals", SIGNALS),
             typing: Limit::of("typing", TYPING),
+            handshakes: Limit::new("handshakes", limits.handshakes),
             clock: DefaultClock::default(),
         }
     }
@@ -180,6 +195,12 @@ impl Limits {
         self.count(self.addresses.as_ref(), &network_of(address))
     }
 
+    /// Counts a Socket.IO handshake.
+    pub(crate) fn count_handshake(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        let Some(address) = address else { return Ok(()) };
+        self.count(self.handshakes.as_ref(), &network_of(address))
+    }
+
     /// Counts what a client says over a live stream.
     pub(crate) fn count_emit(&self, session: SessionId, emit: Emit) -> Result<(), ApiError> {
         match emit {
@@ -198,7 +219,7 @@ impl Limits {
         if let Some(limit) = &self.authentication {
             limit.forget_the_quiet();
         }
-        if let Some(limit) = &self.addresses {
+        for limit in self.addresses.iter().chain(&self.handshakes) {
             limit.forget_the_quiet();
         }
         for limit in self.requests.iter().chain([&self.signals, &self.typing]) {
@@ -208,7 +229,8 @@ impl Limits {
 }
 
 /// Whom an address stands for: one of version 6 is one of a great many that somebody has.
-fn network_of(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -225,13 +247,17 @@ mod tests {
 
     use super::*;
 
+    fn limits(authentication: u32, requests: u32, anonymous: u32) -> Limits {
+        Limits::new(RateLimits { authentication, requests, anonymous, handshakes: 2 })
+    }
+
     fn session(n: u128) -> SessionId {
         SessionId(Uuid::from_u128(n))
     }
 
     #[test]
     fn a_burst_of_the_limit_passes_and_the_next_says_how_long_to_wait() {
-        let limits = Limits::new(100, 60, 0);
+        let limits = limits(100, 60, 0);
         for _ in 0..60 {
             assert!(limits.count_request(session(1)).is_ok());
         }
@@ -244,7 +270,7 @@ mod tests {
 
     #[test]
     fn logins_are_counted_by_account_whatever_the_case() {
-        let limits = Limits::new(1, 0, 0);
+        let limits = limits(1, 0, 0);
         let count = |business, email| limits.count_login(business, &EmailAddress::parse(email).unwrap());
         let acme = Some(BusinessId(Uuid::from_u128(1)));
         assert!(count(acme, "ann@example.com").is_ok());
@@ -257,7 +283,7 @@ mod tests {
 
     #[test]
     fn whoever_is_nobody_in_particular_is_counted_by_address_or_network() {
-        let limits = Limits::new(0, 0, 1);
+        let limits = limits(0, 0, 1);
         let count = |address: &str| limits.count_address(Some(address.parse().unwrap()));
         assert!(count("192.0.2.1").is_ok() && count("192.0.2.2").is_ok());
         assert!(count("::ffff:192.0.2.1").is_err(), "it is the same");
@@ -267,9 +293,17 @@ mod tests {
         assert!(limits.count_address(None).is_ok());
     }
 
+    #[test]
+    fn handshakes_are_counted_by_address() {
+        let limits = limits(0, 0, 0);
+        let count = |address: &str| limits.count_handshake(Some(address.parse().unwrap())).is_ok();
+        assert!(count("192.0.2.1") && count("192.0.2.1") && !count("192.0.2.1"));
+        assert!(count("192.0.2.2"));
+    }
+
     #[tokio::test]
     async fn whoever_is_counted_is_told_how_they_stand() {
-        let limits = Limits::new(0, 60, 0);
+        let limits = limits(0, 60, 0);
         let mut told = vec![];
         for _ in 0..61 {
             let (counted, headers) = counted(async { limits.count_request(session(1)) }).await;
@@ -285,7 +319,7 @@ mod tests {
 
     #[test]
     fn typing_and_signals_have_limits_of_their_own() {
-        let limits = Limits::new(0, 1, 0);
+        let limits = limits(0, 1, 0);
         let burst = |emit| (0..2000).take_while(|_| limits.count_emit(session(1), emit).is_ok()).count();
         assert_eq!(burst(Emit::Typing), 120);
         assert!(burst(Emit::Signal) >= 1200);
@@ -294,9 +328,9 @@ mod tests {
 
     #[test]
     fn nought_is_no_limit_and_the_quiet_are_forgotten() {
-        let limits = Limits::new(0, 0, 0);
-        assert!((0..10_000).all(|_| limits.count_request(session(1)).is_ok()));
-        let limits = Limits::new(u32::MAX, u32::MAX, u32::MAX);
+        let unlimited = limits(0, 0, 0);
+        assert!((0..10_000).all(|_| unlimited.count_request(session(1)).is_ok()));
+        let limits = limits(u32::MAX, u32::MAX, u32::MAX);
         assert!(limits.count_request(session(1)).is_ok());
         limits.forget_the_quiet();
         assert!(limits.requests.unwrap().limiter.is_empty());

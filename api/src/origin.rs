@@ -1,14 +1,19 @@
 //! Which web pages may use this server. A page of this very server always may, a client that is no page too; other pages only if
 //! the operator lists them. For REST and for every handshake of a live stream alike.
+//!
+//! What is this very server is said by the connection, and not by the request: by the address that the client has reached. Pages of any
+//! other name are others', also where that name leads here (DNS rebinding). Only a proxy of the operator's is believed.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use futures_util::future::{Either, ready};
 use poem::endpoint::BoxEndpoint;
-use poem::http::{Method, header};
+use poem::http::{Method, Version, header};
 use poem::middleware::Cors;
-use poem::{Endpoint, EndpointExt, Request, Response, Result};
+use poem::{Addr, Endpoint, EndpointExt, Request, Response, Result};
 
+use crate::client_address::TrustedProxies;
 use crate::error::{ErrorBody, ErrorCode, respond};
 
 /// Web pages that may use this server, besides its own.
@@ -52,6 +57,11 @@ impl AllowedOrigins {
         }
     }
 
+    /// Whether an origin is named by the operator.
+    fn lists(&self, origin: &str) -> bool {
+        matches!(self, Self::Listed(_)) && self.allow(origin)
+    }
+
     fn allow(&self, origin: &str) -> bool {
         match self {
             Self::OwnOnly => false,
@@ -73,21 +83,33 @@ fn is_localhost(origin: &str) -> bool {
     })
 }
 
+/// What the operator says of the pages that may use this server.
+#[derive(Clone, Debug, Default)]
+pub struct OwnPages {
+    /// Pages that may, besides the server's own.
+    pub allowed: AllowedOrigins,
+    /// Proxies that say under which name they were reached.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether requests for any other host than this server or an allowed one are refused. For a demo, whose passwords everybody
+    /// knows.
+    pub only_own_hosts: bool,
+}
+
 /// Lets requests through whose origin may use the server, with the headers that browsers want.
 pub(crate) struct Origins<E> {
     own: Arc<E>,
     listed: BoxEndpoint<'static>,
-    allowed: AllowedOrigins,
+    pages: OwnPages,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Origins<E> {
     /// In front of what never fails: `Cors` takes errors for answers without headers.
-    pub(crate) fn of(endpoint: E, allowed: AllowedOrigins) -> Self {
+    pub(crate) fn of(endpoint: E, pages: OwnPages) -> Self {
         let own = Arc::new(endpoint);
         let listed = own.clone().with(
             Cors::new()
                 .allow_origins_fn({
-                    let allowed = allowed.clone();
+                    let allowed = pages.allowed.clone();
                     move |origin| allowed.allow(origin)
                 })
                 .expose_headers([
@@ -100,7 +122,7 @@ impl<E: Endpoint<Output = Response> + 'static> Origins<E> {
                 ])
                 .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE]),
         );
-        Self { own, listed: listed.map_to_response().boxed(), allowed }
+        Self { own, listed: listed.map_to_response().boxed(), pages }
     }
 }
 
@@ -115,13 +137,38 @@ enum Whose {
 }
 
 impl<E> Origins<E> {
-    fn whose(&self, request: &Request) -> Whose {
-        let Some(origin) = request.headers().get(header::ORIGIN) else { return Whose::Own };
-        match origin.to_str() {
-            Ok(origin) if is_own(origin, request) => Whose::Own,
-            Ok(origin) if self.allowed.allow(origin) => Whose::Listed,
-            _ => Whose::Others,
+    fn whose(&self, request: &Request) -> std::result::Result<Whose, ErrorBody> {
+        let host = host_of(request)?;
+        let origin = request.headers().get(header::ORIGIN);
+        let (Some(local), peer) = (socket_address(request.local_addr()), socket_address(request.remote_addr())) else {
+            return Ok(Whose::Own);
+        };
+        let is_by_proxy = peer.is_some_and(|peer| self.pages.trusted_proxies.include(peer.ip()));
+        let is_own_host = |authority: &str, port: u16| {
+            is_at(authority, port, local)
+                || is_by_proxy && forwarded_host(request).is_some_and(|host| host == authority)
+        };
+        if self.pages.only_own_hosts
+            && let Some(host) = host
+            && !is_own_host(host, 80)
+            && !["http", "https"].iter().any(|scheme| self.pages.allowed.lists(&format!("{scheme}://{host}")))
+        {
+            return Err(ErrorBody::bad_request(
+                "Host: this server answers to other names only, as long as it is a demo",
+            ));
         }
+        let Some(origin) = origin else { return Ok(Whose::Own) };
+        let Ok(origin) = origin.to_str() else { return Ok(Whose::Others) };
+        let own = match origin.split_once("://") {
+            Some(("http", authority)) => is_own_host(authority, 80),
+            Some(("https", authority)) => is_own_host(authority, 443),
+            _ => false,
+        };
+        Ok(match () {
+            () if own => Whose::Own,
+            () if self.pages.allowed.allow(origin) => Whose::Listed,
+            () => Whose::Others,
+        })
     }
 }
 
@@ -131,24 +178,62 @@ impl<E: Endpoint<Output = Response>> Endpoint for Origins<E> {
     /// Not an `async fn`: those keep the request twice.
     fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
         match self.whose(&request) {
-            Whose::Own => Either::Left(self.own.call(request)),
-            Whose::Listed => Either::Right(Either::Left(self.listed.call(request))),
-            Whose::Others => {
-                let refusal = ErrorBody::new(ErrorCode::Forbidden, "This origin is not allowed");
+            Ok(Whose::Own) => Either::Left(self.own.call(request)),
+            Ok(Whose::Listed) => Either::Right(Either::Left(self.listed.call(request))),
+            Ok(Whose::Others) => {
+                let reason = "This origin is not allowed: the setting SWITCHBOARD_ALLOWED_ORIGINS lists those that are";
+                let refusal = ErrorBody::new(ErrorCode::Forbidden, reason);
                 Either::Right(Either::Right(ready(Ok(respond(refusal)))))
             }
+            Err(refusal) => Either::Right(Either::Right(ready(Ok(respond(refusal))))),
         }
     }
 }
 
-/// Whether the page was served by the server that it calls.
-fn is_own(origin: &str, request: &Request) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match (origin.split_once("://"), host.or_else(|| request.uri().authority().map(poem::http::uri::Authority::as_str)))
-    {
-        (Some(("http" | "https", authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
-        _ => false,
+/// The one host that a request names; HTTP/1.0 may do without.
+fn host_of(request: &Request) -> std::result::Result<Option<&str>, ErrorBody> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map(Some).map_err(|_| ErrorBody::bad_request("Host: must be a host")),
+        (None, _) if request.version() < Version::HTTP_11 => Ok(None),
+        (None, _) => Err(ErrorBody::bad_request("Host: is missing")),
+        (Some(_), Some(_)) => Err(ErrorBody::bad_request("Host: must be there once")),
     }
+}
+
+/// The name under which a proxy was reached.
+fn forwarded_host(request: &Request) -> Option<&str> {
+    let headers = request.headers();
+    let host = headers.get("x-forwarded-host").or_else(|| headers.get(header::HOST));
+    host.and_then(|host| host.to_str().ok())
+}
+
+fn socket_address(address: &Addr) -> Option<SocketAddr> {
+    address.as_socket_addr().copied()
+}
+
+/// Whether a host, with the port if it isn't the usual one, is at an address.
+fn is_at(authority: &str, usual_port: u16, address: SocketAddr) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().ok())
+        }
+        _ => (authority, Some(usual_port)),
+    };
+    if port != Some(address.port()) {
+        return false;
+    }
+    let ip = address.ip().to_canonical();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(named) => named == ip || is_loopback_name(named) && is_loopback_name(ip),
+        Err(_) => is_loopback_name(ip) && host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Whether an address is one by which `localhost` goes.
+fn is_loopback_name(ip: IpAddr) -> bool {
+    ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
 
 #[cfg(test)]
@@ -188,6 +273,29 @@ mod tests {
             "http://localhost:80:80",
         ] {
             assert!(!allowed.allow(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_our_own_by_the_address_that_was_reached() {
+        let at = |authority, address: &str| is_at(authority, 80, address.parse().unwrap());
+        for own in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080"] {
+            assert!(at(own, "127.0.0.1:8080") && at(own, "[::1]:8080") && at(own, "[::ffff:127.0.0.1]:8080"), "{own}");
+        }
+        assert!(at("192.0.2.1", "192.0.2.1:80") && at("[2001:db8::1]:8080", "[2001:db8::1]:8080"));
+        for other in [
+            "evil.example:8080",
+            "localhost",
+            "localhost:80",
+            "127.0.0.2:8080",
+            "localhost.evil.example:8080",
+            "",
+            ":8080",
+        ] {
+            assert!(!at(other, "127.0.0.1:8080"), "{other}");
+        }
+        for other in ["localhost:80", "127.0.0.1", "192.0.2.2", "192.0.2.1:"] {
+            assert!(!at(other, "192.0.2.1:80"), "{other}");
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Patience with clients, which ends: whoever takes in nothing of what waits for them loses their connection, whatever it is for.
+//! Patience with clients, which ends: a client that takes in nothing of what waits for it isn't listened to meanwhile, and loses its
+//! connection after a while, whatever it is for.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use poem::Addr;
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
@@ -30,13 +32,16 @@ impl<A: Acceptor<Io = TcpStream>> Acceptor for PatientAcceptor<A> {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
         let (stream, local, remote, scheme) = self.0.accept().await?;
+        // The address that the client has reached, where the listener has only said that it listens on all of them.
+        let local = stream.local_addr().map_or(local, |address| LocalAddr(Addr::SocketAddr(address)));
         // An event is small, and nobody waits for more to fill the packet. The client may be gone already.
         let _ = stream.set_nodelay(true);
         Ok((PatientStream::new(stream), local, remote, scheme))
     }
 }
 
-/// A stream that ends when the other side takes in nothing for too long.
+/// A stream that ends when the other side takes in nothing for too long. As long as something waits to be taken in, nothing is read:
+/// answers to what a client says without listening would pile up.
 pub(crate) struct PatientStream<S> {
     stream: S,
     /// Runs while something waits to be taken in.
@@ -78,7 +83,11 @@ impl<S> PatientStream<S> {
         }
         let written = write(&mut self.stream, cx);
         if written.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some()
+                && let Some(reader) = self.reader.take()
+            {
+                reader.wake();
+            }
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_PATIENCE)));
@@ -99,7 +108,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
         if self.is_given_up {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        let read = if self.is_stalled() { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(cx, into) };
         if read.is_ready() {
             self.last_passed = Instant::now();
             return read;
@@ -178,6 +187,20 @@ mod tests {
         };
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= IDLE_PATIENCE && began.elapsed() < IDLE_PATIENCE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_listen_is_not_listened_to_until_it_does() {
+        let (ours, mut theirs) = duplex(8);
+        let (mut reading, mut writing) = tokio::io::split(PatientStream::new(ours));
+        let writer = tokio::spawn(async move { writing.write_all(&[0; 16]).await.map(|()| writing) });
+        tokio::task::yield_now().await;
+        theirs.write_all(b"x").await.unwrap();
+        let mut heard = Box::pin(async move { reading.read_u8().await });
+        assert!(tokio::time::timeout(WRITE_PATIENCE / 2, &mut heard).await.is_err(), "something waits to be taken in");
+        theirs.read_exact(&mut [0; 16]).await.unwrap();
+        assert_eq!(heard.await.unwrap(), b'x');
+        writer.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,13 +17,13 @@ mod passing;
 pub(crate) mod payloads;
 mod replay;
 mod socket_io;
-mod socket_io_endpoint;
 pub(crate) mod stream;
 mod typing;
 pub(crate) mod upgrade;
 mod websocket;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,6 @@ use domain::Timestamp;
 use domain::session::Audience;
 use event_store::Position;
 use serde_json::Value;
-use socketioxide::SocketIo;
 
 use self::connection::{Closing, Connection, Outlet};
 use self::connections::Connections;
@@ -42,26 +41,23 @@ use self::opening::{EventStreamEndpoint, WebSocketEndpoint};
 use self::outgoing::Outgoing;
 use self::passing::Passing;
 use self::replay::Replays;
-use self::socket_io_endpoint::SocketIoEndpoint;
+use self::socket_io::{SocketIo, SocketIoEndpoint};
 use self::stream::Streams;
 use self::typing::Typists;
 use crate::Api;
 use crate::error::ApiError;
+use crate::limits::network_of;
+
+pub use self::connections::LiveLimits;
 
 pub(crate) use self::replay::ReplayError;
 
 /// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
-/// What is read at once from a client of Socket.IO: most of what they say is shorter, and each of them has such a buffer.
-const WS_READ_BUFFER_BYTES: usize = 512;
-/// Packets that the library keeps for a client.
-const SEND_BUFFER_PACKETS: usize = 256;
 /// Events that may wait for a stream of ours to be written, and answers.
 const STREAM_FRAMES: usize = 64;
 /// How long clients have to take notice when the server closes their connections.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a client may take from connecting to saying who it is.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whose token has run out.
 const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked who has stopped typing without saying so.
@@ -69,8 +65,7 @@ const TYPING_LOOK: Duration = Duration::from_millis(250);
 
 /// The live streams of this node, and what feeds them.
 pub struct Realtime {
-    io: SocketIo,
-    socket_io: SocketIoEndpoint,
+    socket_io: Arc<SocketIo>,
     shared: Arc<Shared>,
 }
 
@@ -90,20 +85,11 @@ impl Realtime {
     /// Live streams over this API, which tell what is appended after a position.
     #[must_use]
     pub fn new(api: Arc<Api>, bus: Bus, after: Position) -> Self {
-        let (service, io) = SocketIo::builder()
-            .req_path("/socket.io")
-            .max_payload(MAX_MESSAGE_BYTES as u64)
-            .ws_max_message_size(MAX_MESSAGE_BYTES)
-            .ws_max_frame_size(MAX_MESSAGE_BYTES)
-            .ws_read_buffer_size(WS_READ_BUFFER_BYTES)
-            .max_buffer_size(SEND_BUFFER_PACKETS)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build_svc();
         let streams = Streams::default();
         let presence = api.presence.clone();
         let shared = Arc::new(Shared {
-            connections: Connections::new(presence.clone(), after),
-            streams: streams.clone(),
+            connections: Connections::new(presence.clone(), after, api.live_limits),
+            streams,
             presence,
             bus,
             replays: Replays::new(),
@@ -111,9 +97,7 @@ impl Realtime {
             typists: Typists::default(),
             api,
         });
-        socket_io::register(&io, &shared);
-        let socket_io = SocketIoEndpoint::new(service, streams, shared.api.trusted_proxies.clone());
-        Self { io, socket_io, shared }
+        Self { socket_io: SocketIo::new(shared.clone()), shared }
     }
 
     /// What handlers of requests need of it.
@@ -123,7 +107,7 @@ impl Realtime {
 
     /// Serves the handshakes and the polling of Socket.IO.
     pub(crate) fn socket_io(&self) -> SocketIoEndpoint {
-        self.socket_io.clone()
+        SocketIoEndpoint::new(self.socket_io.clone())
     }
 
     /// Serves server-sent events.
@@ -168,7 +152,7 @@ impl Realtime {
         // Whoever is closed comes back at once, and is to find another node or this one's successor.
         self.shared.streams.close();
         self.shared.handed_over.write_all(&self.shared.api.commands).await;
-        if tokio::time::timeout(CLOSE_PATIENCE, self.io.close()).await.is_err() {
+        if tokio::time::timeout(CLOSE_PATIENCE, self.socket_io.close()).await.is_err() {
             tracing::debug!("clients that read nothing are cut");
         }
         self.shared.streams.cut_all();
@@ -186,17 +170,26 @@ pub(crate) struct Polled {
 }
 
 impl Shared {
-    /// Lists somebody's new connection. Without a place in the feed it gets what happens from now on.
-    fn admit(&self, caller: Caller, open_until: Timestamp, since: Option<Position>, outlet: Outlet) -> Arc<Connection> {
-        let Caller { user_id, business_id, session_id, .. } = caller;
-        let handed_over = self.handed_over.clone();
-        let connection = Connection::new(user_id, business_id, session_id, open_until, outlet, handed_over);
+    /// Lists a user's new connection. Without a place in the feed it gets what happens from now on.
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimit`] when there are as many as may be.
+    fn admit(
+        &self,
+        caller: Caller,
+        open_until: Timestamp,
+        since: Option<Position>,
+        address: Option<IpAddr>,
+        outlet: Outlet,
+    ) -> Result<Arc<Connection>, ApiError> {
+        let address = address.map(network_of);
+        let connection = Connection::new(caller, open_until, address, outlet, self.handed_over.clone());
         let connection = Arc::new(connection);
-        self.connections.add(&connection);
+        self.connections.add(&connection)?;
         if since.is_none() {
             connection.set_cursor(self.connections.keep_for(&connection));
         }
-        connection
+        Ok(connection)
     }
 
     /// Begins to send to a connection whose client knows of it.
@@ -218,7 +211,8 @@ impl Shared {
 
     /// What somebody has missed since a position, at most `limit` events of the log.
     pub(crate) async fn poll(&self, caller: Caller, since: Position, limit: u32) -> Result<Polled, ApiError> {
-        let missed = self.replays.missed(self, caller.user_id, since, limit).await?;
+        let _turn = self.replays.poll_turn(caller.business_id, caller.user_id).await?;
+        let missed = self.replays.missed(self, caller.business_id, caller.user_id, since, limit).await?;
         let mut events = Vec::with_capacity(missed.events.len());
         for event in &missed.events {
             if let Some(message) = event.hands_over() {

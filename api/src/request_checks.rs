@@ -2,22 +2,26 @@
 //! are or not, and headers that mean something are clear.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use domain::SessionId;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use poem::error::ReadBodyError;
-use poem::http::{HeaderMap, Method, header};
+use poem::http::{HeaderMap, HeaderValue, Method, header};
 use poem::{Body, Request, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::client_address::ShownToken;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::identity::Identity;
+use crate::limits::network_of;
+use crate::shares::{Share, Shares};
 
 /// Largest body of the JSON API, in bytes. Far more than any valid one, so that a client that sends too much is told by the
 /// field's own rule first.
@@ -26,6 +30,9 @@ const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 /// Bodies larger than that which a node holds at once: 64 MiB of them at most. Valid ones are rare.
 const LARGE_BODIES_AT_ONCE: usize = 32;
+/// How many of them may be of one session, and come from one address.
+const OF_A_SESSION: usize = 4;
+const OF_AN_ADDRESS: usize = LARGE_BODIES_AT_ONCE / 2;
 
 /// How much more of a body that is too large is read, and for how long, so that its client gets to hear so.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
@@ -35,6 +42,7 @@ const DISCARDING: Duration = Duration::from_secs(10);
 const READING: Duration = Duration::from_secs(30);
 const TOO_SLOW: &str = "The body takes too long to come";
 const TOO_MANY: &str = "Too many large requests at once: try again";
+const TOO_MANY_OF_YOURS: &str = "Too many large requests of yours at once: wait for one of them";
 
 /// Where bodies are files.
 const UPLOADS: &str = "/api/messenger/files";
@@ -45,6 +53,11 @@ const MEANINGFUL_HEADERS: [&str; 2] = ["idempotency-key", "x-min-position"];
 
 /// Refuses headers that would be ignored in silence.
 pub(crate) fn must_be_clear(headers: &HeaderMap) -> Result<(), ApiError> {
+    let is_encoded = |value: &HeaderValue| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(is_encoded) {
+        let reason = "Content-Encoding: bodies are only understood as they are, without an encoding";
+        return Err(ErrorBody::new(ErrorCode::UnsupportedMediaType, reason).into());
+    }
     for name in MEANINGFUL_HEADERS {
         let mut values = headers.get_all(name).iter();
         let is_clear = values.next().is_none_or(|value| value.to_str().is_ok()) && values.next().is_none();
@@ -82,10 +95,17 @@ impl Stream for SharedBody {
     }
 }
 
+/// Room for a large body, until this is dropped.
+pub(crate) struct Large<'a> {
+    _place: SemaphorePermit<'a>,
+    _of_session: Share<SessionId>,
+    _of_address: Option<Share<IpAddr>>,
+}
+
 /// What is held of a request's body until it is answered.
 pub(crate) enum Held<'a> {
     /// Nothing, or all of it, and room for that if it is large.
-    Body(#[expect(dead_code, reason = "it is held, and let go when this is dropped")] Option<SemaphorePermit<'a>>),
+    Body(#[expect(dead_code, reason = "it is held, and let go when this is dropped")] Option<Large<'a>>),
     /// An upload, which its handler reads.
     Upload(SharedBody),
 }
@@ -104,21 +124,47 @@ enum Unread {
     TooLarge,
     /// As many large ones as can be held are.
     TooMany,
+    /// As many large ones of this sender as can be held are.
+    TooManyOfYours,
+    /// The sender may send nothing large, for this reason.
+    Refused(ApiError),
     Broken(io::Error),
+}
+
+/// Who sends a body.
+pub(crate) struct Sender {
+    /// The session, if one was shown; or why it is of no use.
+    session: Option<Result<SessionId, ApiError>>,
+    address: Option<IpAddr>,
+}
+
+impl Sender {
+    /// The sender of a request that comes from an address.
+    pub(crate) fn of(request: &Request, address: Option<IpAddr>) -> Self {
+        let identity = request.data::<Identity>();
+        let session = identity.map(|identity| identity.caller().map(|caller| caller.session_id));
+        Self { session, address }
+    }
 }
 
 /// Reads bodies, as far as they may go, before their handlers run. Those of uploads are for their handlers to read.
 pub(crate) struct BodyLimit {
     large: Semaphore,
+    of_sessions: Shares<SessionId>,
+    of_addresses: Shares<IpAddr>,
 }
 
 impl BodyLimit {
     pub(crate) fn new() -> Self {
-        Self { large: Semaphore::new(LARGE_BODIES_AT_ONCE) }
+        Self {
+            large: Semaphore::new(LARGE_BODIES_AT_ONCE),
+            of_sessions: Shares::new(OF_A_SESSION),
+            of_addresses: Shares::new(OF_AN_ADDRESS),
+        }
     }
 
     /// Takes the body of a request in, and puts it back as a whole; that of an upload is left to its handler.
-    pub(crate) async fn hold(&self, request: &mut Request) -> Result<Held<'_>> {
+    pub(crate) async fn hold(&self, request: &mut Request, sender: &Sender) -> Result<Held<'_>> {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(Held::Body(None));
         }
@@ -129,10 +175,9 @@ impl BodyLimit {
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let announced = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
-        let may_be_large = request.data::<ShownToken>().is_some();
         let mut chunks = Box::pin(request.take_body().into_bytes_stream());
         let deadline = Instant::now() + READING;
-        let reading = tokio::time::timeout_at(deadline, self.read(&mut chunks, announced, may_be_large, deadline));
+        let reading = tokio::time::timeout_at(deadline, self.read(&mut chunks, announced, sender, deadline));
         let Ok(read) = reading.await else {
             return Err(ApiError::from(ErrorBody::new(ErrorCode::ValidationError, TOO_SLOW)).into());
         };
@@ -147,6 +192,14 @@ impl BodyLimit {
                 discard(&mut chunks).await;
                 return Err(ApiError::from(ErrorBody::new(ErrorCode::Unavailable, TOO_MANY)).into());
             }
+            Err(Unread::TooManyOfYours) => {
+                discard(&mut chunks).await;
+                return Err(ApiError::too_many(TOO_MANY_OF_YOURS).into());
+            }
+            Err(Unread::Refused(error)) => {
+                discard(&mut chunks).await;
+                return Err(error.into());
+            }
         };
         request.set_body(Body::from_bytes(body));
         Ok(Held::Body(room))
@@ -157,14 +210,14 @@ impl BodyLimit {
         &self,
         chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
         announced: usize,
-        may_be_large: bool,
+        sender: &Sender,
         deadline: Instant,
-    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Unread> {
-        let mut room = self.room_for(announced, may_be_large, None, deadline).await?;
+    ) -> Result<(Bytes, Option<Large<'_>>), Unread> {
+        let mut room = self.room_for(announced, sender, None, deadline).await?;
         let mut kept = BytesMut::with_capacity(announced);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(Unread::Broken)?;
-            room = self.room_for(kept.len() + chunk.len(), may_be_large, room, deadline).await?;
+            room = self.room_for(kept.len() + chunk.len(), sender, room, deadline).await?;
             kept.extend_from_slice(&chunk);
         }
         Ok((kept.freeze(), room))
@@ -174,18 +227,27 @@ impl BodyLimit {
     async fn room_for<'a>(
         &'a self,
         bytes: usize,
-        may_be_large: bool,
-        room: Option<SemaphorePermit<'a>>,
+        sender: &Sender,
+        room: Option<Large<'a>>,
         deadline: Instant,
-    ) -> Result<Option<SemaphorePermit<'a>>, Unread> {
-        if bytes > MAX_BODY_BYTES || (bytes > MAX_SMALL_BODY_BYTES && !may_be_large) {
+    ) -> Result<Option<Large<'a>>, Unread> {
+        if bytes > MAX_BODY_BYTES {
             return Err(Unread::TooLarge);
         }
         if bytes <= MAX_SMALL_BODY_BYTES || room.is_some() {
             return Ok(room);
         }
+        let session = match &sender.session {
+            None => return Err(Unread::TooLarge),
+            Some(Err(error)) => return Err(Unread::Refused(error.clone())),
+            Some(Ok(session)) => session,
+        };
+        // First, so that nobody waits for a place in more requests than they may have one for.
+        let of_session = self.of_sessions.take(session).ok_or(Unread::TooManyOfYours)?;
+        let of_address = sender.address.map(|address| self.of_addresses.take(&network_of(address)));
+        let of_address = of_address.map(|share| share.ok_or(Unread::TooManyOfYours)).transpose()?;
         match tokio::time::timeout_at(deadline, self.large.acquire()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Ok(place)) => Ok(Some(Large { _place: place, _of_session: of_session, _of_address: of_address })),
             _ => Err(Unread::TooMany),
         }
     }
@@ -193,9 +255,6 @@ impl BodyLimit {
 
 #[cfg(test)]
 mod tests {
-    use commands::Claims;
-    use domain::session::Audience;
-    use domain::{SessionId, Timestamp, UserId};
     use futures_util::stream;
     use poem::IntoResponse;
     use tokio::task::JoinSet;
@@ -217,8 +276,8 @@ mod tests {
     }
 
     impl Server {
-        async fn answer(&self, mut request: Request) -> Result<String> {
-            let held = self.limit.hold(&mut request).await?;
+        async fn answer(&self, (mut request, sender): (Request, Sender)) -> Result<String> {
+            let held = self.limit.hold(&mut request, &sender).await?;
             let length = request.take_body().into_bytes().await.unwrap().len();
             if length > MAX_SMALL_BODY_BYTES {
                 self.let_go.acquire().await.unwrap().forget();
@@ -232,15 +291,19 @@ mod tests {
         Arc::new(Semaphore::new(1000))
     }
 
-    fn request(chunks: impl Stream<Item = Bytes> + Send + 'static, shows_a_token: bool) -> Request {
+    fn nobody() -> Sender {
+        Sender { session: None, address: None }
+    }
+
+    /// Session `n`, at address `n`.
+    fn somebody(n: u8) -> Sender {
+        let session = SessionId(Uuid::from_u128(n.into()));
+        Sender { session: Some(Ok(session)), address: Some(IpAddr::from([192, 0, 2, n])) }
+    }
+
+    fn request(chunks: impl Stream<Item = Bytes> + Send + 'static, sender: Sender) -> (Request, Sender) {
         let body = Body::from_bytes_stream(chunks.map(Ok::<_, io::Error>));
-        let mut request = Request::builder().method(Method::POST).body(body);
-        if shows_a_token {
-            let claims =
-                Claims { user_id: UserId(Uuid::nil()), session_id: SessionId(Uuid::nil()), audience: Audience::Admin };
-            request.set_data(ShownToken(claims, Timestamp::from_unix_ms(0)));
-        }
-        request
+        (Request::builder().method(Method::POST).body(body), sender)
     }
 
     /// So many bytes, not all at once.
@@ -249,7 +312,7 @@ mod tests {
         stream::iter(chunks)
     }
 
-    async fn status(server: &Server, request: Request) -> u16 {
+    async fn status(server: &Server, request: (Request, Sender)) -> u16 {
         let answer = server.answer(request).await;
         answer.map_or_else(standard_error, IntoResponse::into_response).status().as_u16()
     }
@@ -262,41 +325,86 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some((Bytes::from_static(b" "), ()))
         });
-        assert_eq!(status(&server, request(trickle, true)).await, 422);
+        assert_eq!(status(&server, request(trickle, somebody(1))).await, 422);
         assert!(began.elapsed() >= READING && began.elapsed() < READING * 2);
-        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), true)).await, 413);
-        assert_eq!(status(&server, request(body(MAX_BODY_BYTES), true)).await, 200);
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), somebody(1))).await, 413);
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES), somebody(1))).await, 200);
     }
 
     #[tokio::test]
     async fn whoever_shows_no_token_of_ours_sends_little() {
         let server = server(free());
-        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES), false)).await, 200);
-        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES + 1), false)).await, 413);
-        let mut announced = request(stream::empty(), false);
-        announced.headers_mut().insert(header::CONTENT_LENGTH, (MAX_SMALL_BODY_BYTES + 1).into());
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES), nobody())).await, 200);
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES + 1), nobody())).await, 413);
+        let mut announced = request(stream::empty(), nobody());
+        announced.0.headers_mut().insert(header::CONTENT_LENGTH, (MAX_SMALL_BODY_BYTES + 1).into());
         assert_eq!(status(&server, announced).await, 413);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_token_that_is_of_no_use_is_told_so_and_takes_no_place() {
+        let server = server(free());
+        let refused = ErrorBody::new(ErrorCode::Unauthorized, "this session is over");
+        let logged_out = || Sender { session: Some(Err(refused.clone().into())), address: None };
+        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES + 1), logged_out())).await, 401);
+        assert_eq!(server.limit.large.available_permits(), LARGE_BODIES_AT_ONCE);
+        assert_eq!(
+            status(&server, request(body(MAX_SMALL_BODY_BYTES), logged_out())).await,
+            200,
+            "small ones are read"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_and_an_address_take_so_many_places_and_no_more() {
+        let let_go = Arc::new(Semaphore::new(0));
+        let server = Arc::new(server(let_go.clone()));
+        let large = |sender| request(body(MAX_SMALL_BODY_BYTES + 1), sender);
+        let mut held = JoinSet::new();
+        let mut hold = |sender| {
+            let server = server.clone();
+            held.spawn(async move { status(&server, large(sender)).await });
+        };
+        for n in 0..OF_AN_ADDRESS {
+            // Sessions at one address.
+            let n = u8::try_from(n / OF_A_SESSION).unwrap();
+            hold(Sender { address: somebody(99).address, ..somebody(n) });
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(
+            status(&server, large(Sender { address: None, ..somebody(0) })).await,
+            429,
+            "a fifth of this session"
+        );
+        assert_eq!(status(&server, large(Sender { address: somebody(99).address, ..somebody(50) })).await, 429);
+        let_go.add_permits(1 + OF_AN_ADDRESS);
+        assert_eq!(status(&server, large(somebody(50))).await, 200, "another address has places left");
+        assert!(held.join_all().await.iter().all(|status| *status == 200));
     }
 
     #[tokio::test(start_paused = true)]
     async fn so_many_large_bodies_are_held_at_once_and_whoever_waits_too_long_for_room_is_told() {
         let let_go = Arc::new(Semaphore::new(0));
         let server = Arc::new(server(let_go.clone()));
-        let large = || request(body(MAX_SMALL_BODY_BYTES + 1), true);
+        let large = |n| request(body(MAX_SMALL_BODY_BYTES + 1), somebody(n));
         let mut held = JoinSet::new();
-        for _ in 0..LARGE_BODIES_AT_ONCE {
+        for n in 0..LARGE_BODIES_AT_ONCE {
             let server = server.clone();
-            held.spawn(async move { status(&server, large()).await });
+            held.spawn(async move { status(&server, large(u8::try_from(n).unwrap())).await });
         }
         // Time only goes on once nothing else does.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let began = Instant::now();
-        assert_eq!(status(&server, large()).await, 503);
+        assert_eq!(status(&server, large(100)).await, 503);
         assert!(began.elapsed() >= READING && began.elapsed() < READING * 2);
-        assert_eq!(status(&server, request(body(MAX_SMALL_BODY_BYTES), false)).await, 200, "small ones need no room");
-        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), true)).await, 503);
+        assert_eq!(
+            status(&server, request(body(MAX_SMALL_BODY_BYTES), somebody(100))).await,
+            200,
+            "small ones need no room"
+        );
+        assert_eq!(status(&server, request(body(MAX_BODY_BYTES + 1), somebody(100))).await, 503);
         let_go.add_permits(LARGE_BODIES_AT_ONCE + 1);
         assert_eq!(held.join_next().await.unwrap().unwrap(), 200);
-        assert_eq!(status(&server, large()).await, 200, "one has gone, another comes");
+        assert_eq!(status(&server, large(100)).await, 200, "one has gone, another comes");
     }
 }

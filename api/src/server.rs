@@ -11,13 +11,13 @@ use poem::{Endpoint, Request, Response, Result, get};
 
 use crate::allow::Allow;
 use crate::audit::{LiveAuditStream, LiveAuditWebSocket};
-use crate::client_address::count_anonymous;
 use crate::error::{ErrorBody, ErrorCode, respond, standard_error};
+use crate::identity::identify;
 use crate::limits::counted;
 use crate::origin::Origins;
 use crate::paths::Paths;
 use crate::realtime::{Realtime, Shared};
-use crate::request_checks::{BodyLimit, must_be_clear};
+use crate::request_checks::{BodyLimit, Sender, must_be_clear};
 use crate::request_log::{Asked, RequestLog};
 use crate::security_headers::security_headers;
 use crate::{Api, health, openapi};
@@ -36,7 +36,7 @@ pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Res
         .at("/api/audit/events/ws", get(LiveAuditWebSocket(realtime.shared())));
     let answers = Answers { api: api.clone(), realtime: realtime.shared(), paths };
     Server {
-        origins: Origins::of(answers, api.allowed_origins.clone()),
+        origins: Origins::of(answers, api.own_pages.clone()),
         allow: Allow::of_document(&openapi::document()),
         log: RequestLog::default(),
     }
@@ -96,9 +96,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Rest<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        count_anonymous(&self.api, &mut request)?;
+        identify(&self.api, &mut request).await?;
         must_be_clear(request.headers())?;
-        let held = self.body_limit.hold(&mut request).await?;
+        let sender = Sender::of(&request, self.api.trusted_proxies.client_of(&request));
+        let held = self.body_limit.hold(&mut request, &sender).await?;
         let answer = self.paths.call(request).await;
         held.let_go().await;
         answer

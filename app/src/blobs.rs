@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Files;
+use api::{FileQuotas, FileStore, Files, FreeBytes};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, RetryConfig};
+
+use crate::machine;
+use crate::settings::{SecretFileError, Settings, read_secret};
 
 /// What went wrong with the store of files.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,8 @@ pub(crate) enum BlobsError {
     Directory { path: String, source: std::io::Error },
     #[error("SWITCHBOARD_BLOBS can't be used")]
     Store(#[from] object_store::Error),
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
     #[error("SWITCHBOARD_BLOBS must be file or s3://bucket/prefix")]
     Unknown,
 }
@@ -37,20 +42,37 @@ const S3_PATIENCE: Duration = Duration::from_secs(20);
 /// Opens the store.
 ///
 /// What an installation keeps is under its own name: another one, with another database, must not take it for nobody's.
-pub(crate) fn open(setting: &str, data_dir: &Path, installation: &str) -> Result<Files, BlobsError> {
-    match setting {
+pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, BlobsError> {
+    let bytes = |megabytes: u64| megabytes.saturating_mul(1024 * 1024);
+    let quotas = FileQuotas {
+        user_bytes: bytes(settings.user_quota_mb),
+        business_bytes: bytes(settings.business_quota_mb),
+        reserve_bytes: bytes(settings.disk_reserve_mb),
+    };
+    match settings.blobs.as_str() {
         "file" => {
-            let dir = data_dir.join("files").join(installation);
+            let dir = settings.data_dir.join("files").join(installation);
             std::fs::create_dir_all(&dir)
                 .map_err(|source| BlobsError::Directory { path: dir.display().to_string(), source })?;
             if let Err(error) = remove_unfinished(&dir) {
                 tracing::warn!(%error, "uploads that were not finished can't be thrown away");
             }
             // What is acknowledged is on disk.
-            let store = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true);
-            Ok(Files::new(Arc::new(store), LOCAL_PART_BYTES, LOCAL_UPLOADS))
+            let store = LocalFileSystem::new_with_prefix(&dir)?.with_fsync(true);
+            let free_bytes: FreeBytes = Box::new(move || machine::free_bytes(&dir));
+            let store = FileStore {
+                store: Arc::new(store),
+                part_bytes: LOCAL_PART_BYTES,
+                at_once: LOCAL_UPLOADS,
+                free_bytes: Some(free_bytes),
+            };
+            Ok(Files::new(store, quotas))
         }
-        url if url.starts_with("s3://") => Ok(Files::new(open_s3(url, installation)?, S3_PART_BYTES, S3_UPLOADS)),
+        url if url.starts_with("s3://") => {
+            let store = open_s3(url, settings.aws_secret_access_key_file.as_deref(), installation)?;
+            let store = FileStore { store, part_bytes: S3_PART_BYTES, at_once: S3_UPLOADS, free_bytes: None };
+            Ok(Files::new(store, quotas))
+        }
         _ => Err(BlobsError::Unknown),
     }
 }
@@ -72,11 +94,15 @@ fn remove_unfinished(dir: &Path) -> std::io::Result<()> {
 }
 
 /// `s3://bucket/prefix`; everything else (credentials, region, endpoint) stands in the environment, as it does for the tools of AWS.
-fn open_s3(url: &str, installation: &str) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+fn open_s3(url: &str, secret_key_file: Option<&Path>, installation: &str) -> Result<Arc<dyn ObjectStore>, BlobsError> {
     // Once for the process is enough; a second time is refused and does no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { max_retries: 3, retry_timeout: S3_PATIENCE, ..RetryConfig::default() };
-    let store = AmazonS3Builder::from_env().with_url(url).with_retry(retry).build()?;
+    let mut builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry);
+    if let Some(path) = secret_key_file {
+        builder = builder.with_secret_access_key(read_secret("AWS_SECRET_ACCESS_KEY", path)?);
+    }
+    let store = builder.build()?;
     let prefix = url.splitn(4, '/').nth(3).unwrap_or_default().trim_matches('/');
     Ok(Arc::new(PrefixStore::new(store, format!("{prefix}/{installation}"))))
 }

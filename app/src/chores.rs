@@ -29,6 +29,8 @@ const ORPHAN_INTERVAL: Duration = Duration::from_hours(24);
 const ORPHAN_PAGE: usize = 1000;
 /// As many orphans are no reason to wonder.
 const FEW_ORPHANS: usize = 20;
+/// How often readings of the history are looked for that are to be recorded.
+const READINGS_INTERVAL: Duration = Duration::from_secs(5);
 /// How often figures and limits that have piled up are tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -154,6 +156,15 @@ pub(crate) async fn rotate_keys(api: Arc<Api>, pool: PgPool, master: MasterKey, 
             Ok(keys) => api.tokens.use_keys(&keys),
             Err(error) => tracing::warn!(%error, "signing keys can't be looked for"),
         }
+    }
+}
+
+/// Records readings of the history that were only counted so far.
+pub(crate) async fn sum_up_readings(commands: Arc<Commands>) {
+    let mut interval = every(READINGS_INTERVAL);
+    loop {
+        interval.tick().await;
+        commands.sum_up_readings(false).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod event_log;
 mod keys;
 mod logging;
 mod lookups;
+mod machine;
 mod memory;
 mod passwords;
 mod read_models;
@@ -39,7 +40,15 @@ pub fn main_without_arguments() -> ExitCode {
     run_command(Cli::parse_from(["switchboard"]))
 }
 
-fn run_command(cli: Cli) -> ExitCode {
+fn run_command(mut cli: Cli) -> ExitCode {
+    machine::keep_files_private();
+    match cli.settings.with_secrets_from_files() {
+        Ok(settings) => cli.settings = settings,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    }
     if let Err(error) = logging::start(&cli.settings) {
         eprintln!("error: SWITCHBOARD_LOG can't be understood: {error}");
         return ExitCode::FAILURE;

@@ -11,7 +11,7 @@ use crate::settings::{LogFormat, Settings};
 /// much.
 pub(crate) fn start(settings: &Settings) -> Result<(), ParseError> {
     // A library that logs whole statements or requests would log personal data with them.
-    let filter = format!("{},sqlx=error,poem=warn,socketioxide=error,engineioxide=error", settings.log);
+    let filter = format!("{},sqlx=error,poem=warn,engineioxide=error", settings.log);
     let filter = EnvFilter::try_new(filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

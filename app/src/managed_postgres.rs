@@ -17,6 +17,7 @@ use self::binaries::Binaries;
 use self::cluster::Cluster;
 use self::identity::Identity;
 use self::supervisor::Supervisor;
+use crate::machine::ensure_private_dir;
 
 /// The name of the database superuser, who is the only user.
 const USER: &str = "switchboard";
@@ -82,7 +83,7 @@ impl ManagedPostgres {
     /// When there are no binaries, when they are of another major version than the cluster, when another process works in the
     /// directory, or when Postgres itself fails.
     pub async fn start(data_dir: &Path, bin_dir: Option<&Path>) -> Result<Self, ManagedPostgresError> {
-        fs::create_dir_all(data_dir).map_err(files("make", data_dir))?;
+        ensure_private_dir(data_dir).map_err(files("make", data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
         let lock = lock(&data_dir)?;
         let cluster = Cluster::in_dir(&data_dir)?;

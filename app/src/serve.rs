@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AllowedOrigins, Api, IceServers, Limits, NoNetwork, Realtime, Tokens, TrustedProxies, Turn};
+use api::{
+    AllowedOrigins, Api, AuditGate, ConnectionLimits, IceServers, Limits, LiveLimits, NoNetwork, OwnPages, RateLimits,
+    Realtime, Tokens, TrustedProxies, Turn,
+};
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
 use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
 use domain::{EmailAddress, Password};
@@ -24,12 +27,14 @@ use crate::passwords::SlowHashes;
 use crate::read_models;
 use crate::settings::{Settings, ms};
 use crate::system::System;
-use crate::{blobs, chores, demo, memory, system};
+use crate::{blobs, chores, demo, machine, memory, system};
 
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the database may take to be closed; our own is shut down with it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+/// Descriptors that connections of clients leave to everything else.
+const RESERVED_DESCRIPTORS: usize = 256;
 /// Buckets of figures in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 /// Buckets of figures that count events.
@@ -59,6 +64,10 @@ pub(crate) enum ServeError {
     Admin(String),
     #[error("the first accounts can't be made")]
     FirstAccounts(#[source] commands::Error),
+    #[error(
+        "a demo, whose passwords are published, would be open to whoever reaches {0}: listen on 127.0.0.1, or say --demo-public"
+    )]
+    PublicDemo(String),
     #[error("can't listen on {address}")]
     Listen { address: String, source: std::io::Error },
     #[error("a part of the server has broken down: its log says which")]
@@ -67,16 +76,20 @@ pub(crate) enum ServeError {
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
-    std::fs::create_dir_all(&settings.data_dir)
+    if settings.demo && !settings.demo_public && !settings.listen.ip().is_loopback() {
+        return Err(ServeError::PublicDemo(settings.listen.to_string()));
+    }
+    machine::ensure_private_dir(&settings.data_dir)
         .map_err(|source| ServeError::DataDir { path: settings.data_dir.display().to_string(), source })?;
     let first_admin = first_admin(&settings)?;
+    let descriptors = machine::raise_descriptor_limit();
     // Taken before anything is started: the likeliest mistake is a second server on the same port.
     let acceptor = TcpListener::bind(settings.listen)
         .into_acceptor()
         .await
         .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
     let database = Database::open(&settings).await?;
-    let outcome = serve_on(acceptor, &settings, &database, first_admin).await;
+    let outcome = serve_on(acceptor, &settings, &database, first_admin, descriptors).await;
     if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
         tracing::warn!("the database could not be closed in order");
     }
@@ -88,6 +101,7 @@ async fn serve_on(
     settings: &Settings,
     database: &Database,
     first_admin: FirstAdmin,
+    descriptors: Option<u64>,
 ) -> Result<(), ServeError> {
     let metrics = metrics_recorder();
     let pool = database.pool.clone();
@@ -127,16 +141,20 @@ async fn serve_on(
     make_first_admin(&commands, first_admin).await?;
     // There is a first event now, if there was none.
     log.must_be_the_one_of(&pool).await?;
-    let mut allowed_origins = AllowedOrigins::parse(&settings.allowed_origins);
+    let mut allowed = AllowedOrigins::parse(&settings.allowed_origins);
     if settings.demo {
-        allowed_origins = allowed_origins.and_localhost();
+        allowed = allowed.and_localhost();
         demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
+    } else {
+        commands.suspend_demo().await.map_err(ServeError::FirstAccounts)?;
     }
+    let trusted_proxies = TrustedProxies::parse(&settings.trusted_proxies)?;
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
     let bus = open_bus(settings, &pool, &installation, node, &mut background).await?;
     background.spawn(chores::sweep(commands.clone()));
+    background.spawn(chores::sum_up_readings(commands.clone()));
     background.spawn(chores::miss_calls(commands.clone()));
     background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
     if let Some(retention) = settings.feed_retention {
@@ -153,15 +171,21 @@ async fn serve_on(
         projections: projections::Foundations { store: store.clone(), pool: pool.clone() },
         presence,
         tickets: Tickets::new(pool.clone(), system::random),
-        files: blobs::open(&settings.blobs, &settings.data_dir, &installation)?,
+        files: blobs::open(settings, &installation)?,
         ice_servers: ice_servers(settings),
         store,
         tokens: Tokens::new(&keys.signing, ms(settings.token_life)),
         clock,
         ids,
-        allowed_origins,
-        limits: Limits::new(settings.auth_rate_limit, settings.api_rate_limit, settings.address_rate_limit),
-        trusted_proxies: TrustedProxies::parse(&settings.trusted_proxies)?,
+        own_pages: OwnPages {
+            allowed,
+            trusted_proxies: trusted_proxies.clone(),
+            only_own_hosts: settings.demo && !settings.demo_public,
+        },
+        limits: Limits::new(rate_limits(settings)),
+        live_limits: live_limits(settings),
+        audit_gate: AuditGate::default(),
+        trusted_proxies: trusted_proxies.clone(),
         metrics,
     });
     background.spawn(memory::give_back());
@@ -185,13 +209,44 @@ async fn serve_on(
         }
         realtime.close().await;
     };
-    api::serve_http(acceptor, api::server(&api, &realtime), stop, DRAIN).await;
+    let limits = ConnectionLimits {
+        per_address: settings.address_connections,
+        in_all: descriptors.map_or(0, connections_in_all),
+        trusted_proxies,
+    };
+    api::serve_http(acceptor, api::server(&api, &realtime), limits, stop, DRAIN).await;
+    if tokio::time::timeout(DRAIN, api.commands.sum_up_readings(true)).await.is_err() {
+        tracing::warn!("readings of the history that were only counted could not be recorded");
+    }
     // A database that is gone without a word must not keep us.
     if tokio::time::timeout(DRAIN, log.shut_down()).await.is_err() {
         tracing::warn!("the log could not be shut down in order");
     }
     background.shutdown().await;
     outcome
+}
+
+/// How many connections there may be with so many descriptors: some are left for the database, files and the like.
+fn connections_in_all(descriptors: u64) -> usize {
+    usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS)
+}
+
+fn rate_limits(settings: &Settings) -> RateLimits {
+    RateLimits {
+        authentication: settings.auth_rate_limit,
+        requests: settings.api_rate_limit,
+        anonymous: settings.address_rate_limit,
+        handshakes: settings.address_handshake_limit,
+    }
+}
+
+fn live_limits(settings: &Settings) -> LiveLimits {
+    LiveLimits {
+        session: settings.session_connections,
+        user: settings.user_connections,
+        address: settings.address_connections,
+        unknown: (settings.address_handshake_limit as usize).div_ceil(6),
+    }
 }
 
 /// Runs what feeds the live streams.

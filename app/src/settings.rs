@@ -93,6 +93,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub(crate) database_url: Option<String>,
 
+    /// File with the URL of the database, for where secrets are files
+    #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", global = true)]
+    pub(crate) database_url_file: Option<PathBuf>,
+
     /// Directory of the private Postgres, of files and of the master key
     #[arg(long, env = "SWITCHBOARD_DATA_DIR", default_value = "./data", global = true)]
     pub(crate) data_dir: PathBuf,
@@ -108,6 +112,10 @@ pub(crate) struct Settings {
     /// Password of the first super admin; without it one is made up and printed once
     #[arg(long, env = "SWITCHBOARD_ADMIN_PASSWORD", hide_env_values = true, global = true)]
     pub(crate) admin_password: Option<String>,
+
+    /// File with the password of the first super admin, for where secrets are files
+    #[arg(long, env = "SWITCHBOARD_ADMIN_PASSWORD_FILE", conflicts_with = "admin_password", global = true)]
+    pub(crate) admin_password_file: Option<PathBuf>,
 
     /// Web pages that may use the server besides its own, like `https://app.example.com`; comma-separated, `*` for all
     #[arg(long, env = "SWITCHBOARD_ALLOWED_ORIGINS", default_value = "", global = true)]
@@ -125,6 +133,35 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_ADDRESS_RATE_LIMIT", default_value_t = 600, global = true)]
     pub(crate) address_rate_limit: u32,
 
+    /// Socket.IO handshakes a minute from an address, all of which may come at once; a sixth of them may be open without having said
+    /// who they are; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_ADDRESS_HANDSHAKE_LIMIT", default_value_t = 3000, global = true)]
+    pub(crate) address_handshake_limit: u32,
+
+    /// Live connections of a session; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_SESSION_CONNECTIONS", default_value_t = 10, global = true)]
+    pub(crate) session_connections: usize,
+
+    /// Live connections of a user, in all their sessions; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_USER_CONNECTIONS", default_value_t = 30, global = true)]
+    pub(crate) user_connections: usize,
+
+    /// Connections from an address, live or not; trusted proxies are exempt; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_ADDRESS_CONNECTIONS", default_value_t = 2000, global = true)]
+    pub(crate) address_connections: usize,
+
+    /// Megabytes (1,048,576 bytes) that the files of a user may take; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_USER_QUOTA_MB", default_value_t = 5_120, global = true)]
+    pub(crate) user_quota_mb: u64,
+
+    /// Megabytes that the files of a business may take; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_BUSINESS_QUOTA_MB", default_value_t = 102_400, global = true)]
+    pub(crate) business_quota_mb: u64,
+
+    /// Megabytes that uploads leave free on the disk of the data directory: below it only uploads stop
+    #[arg(long, env = "SWITCHBOARD_DISK_RESERVE_MB", default_value_t = 1_024, global = true)]
+    pub(crate) disk_reserve_mb: u64,
+
     /// Proxies whose `X-Forwarded-For` says where requests come from: addresses and networks, comma-separated
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", default_value = "", global = true)]
     pub(crate) trusted_proxies: String,
@@ -134,10 +171,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_EVENT_STORE", default_value = "postgres", hide_env_values = true, global = true)]
     pub(crate) event_store: String,
 
+    /// File with the address of the log, for where secrets are files
+    #[arg(long, env = "SWITCHBOARD_EVENT_STORE_FILE", global = true)]
+    pub(crate) event_store_file: Option<PathBuf>,
+
     /// How nodes tell each other who types, who is online and how calls are set up: `postgres`, or a NATS server like
     /// `nats://localhost:4222`
     #[arg(long, env = "SWITCHBOARD_BUS", default_value = "postgres", hide_env_values = true, global = true)]
     pub(crate) bus: String,
+
+    /// File with the address of the bus, for where secrets are files
+    #[arg(long, env = "SWITCHBOARD_BUS_FILE", global = true)]
+    pub(crate) bus_file: Option<PathBuf>,
 
     /// How long a call rings before it is missed
     #[arg(long, env = "SWITCHBOARD_RING_TIMEOUT", default_value = "45s", value_parser = humantime::parse_duration, global = true)]
@@ -167,6 +212,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_BLOBS", default_value = "file", global = true)]
     pub(crate) blobs: String,
 
+    /// File with the secret access key of S3, for where secrets are files; without it, `AWS_SECRET_ACCESS_KEY` has it
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY_FILE", global = true)]
+    pub(crate) aws_secret_access_key_file: Option<PathBuf>,
+
     /// Somebody whose password was set by an administrator has to change it before they use the messenger
     #[arg(
         long,
@@ -188,12 +237,16 @@ pub(crate) struct Settings {
     pub(crate) stun_urls: Vec<String>,
 
     /// TURN servers for calls, like `turn:turn.example.com:3478?transport=udp`; comma-separated
-    #[arg(long, env = "SWITCHBOARD_TURN_URLS", value_delimiter = ',', requires = "turn_secret", global = true)]
+    #[arg(long, env = "SWITCHBOARD_TURN_URLS", value_delimiter = ',', requires = "turn_secrets", global = true)]
     pub(crate) turn_urls: Vec<String>,
 
     /// Secret that the TURN servers share with us: coturn's `static-auth-secret`
-    #[arg(long, env = "SWITCHBOARD_TURN_SECRET", hide_env_values = true, global = true)]
+    #[arg(long, env = "SWITCHBOARD_TURN_SECRET", hide_env_values = true, group = "turn_secrets", global = true)]
     pub(crate) turn_secret: Option<String>,
+
+    /// File with that secret, for where secrets are files
+    #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", group = "turn_secrets", global = true)]
+    pub(crate) turn_secret_file: Option<PathBuf>,
 
     /// How long credentials for the TURN servers are good for
     #[arg(long, env = "SWITCHBOARD_TURN_TTL", default_value = "12h", value_parser = humantime::parse_duration, global = true)]
@@ -204,9 +257,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_MASTER_KEY", hide_env_values = true, global = true)]
     pub(crate) master_key: Option<String>,
 
-    /// Make a demo business with people to try things with, and print their logins
+    /// File with the master key, for where secrets are files
+    #[arg(long, env = "SWITCHBOARD_MASTER_KEY_FILE", conflicts_with = "master_key", global = true)]
+    pub(crate) master_key_file: Option<PathBuf>,
+
+    /// Make a demo business with people to try things with, and print their logins. Without it, a demo business that is there is
+    /// suspended
     #[arg(long, global = true)]
     pub(crate) demo: bool,
+
+    /// Let everybody who reaches this machine into the demo, whose passwords are published
+    #[arg(long, requires = "demo", global = true)]
+    pub(crate) demo_public: bool,
 
     /// How log lines look
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", default_value = "human", global = true)]
@@ -233,6 +295,46 @@ impl std::fmt::Debug for Settings {
             .field("data_dir", &self.data_dir)
             .finish_non_exhaustive()
     }
+}
+
+/// A secret can't be read from its file.
+#[derive(Debug, thiserror::Error)]
+#[error("the file {path} with the secret for {setting} can't be read")]
+pub(crate) struct SecretFileError {
+    setting: &'static str,
+    path: String,
+    source: std::io::Error,
+}
+
+impl Settings {
+    /// The same settings, with the secrets that lie in files.
+    ///
+    /// # Errors
+    /// When one of the files can't be read.
+    pub(crate) fn with_secrets_from_files(mut self) -> Result<Self, SecretFileError> {
+        let read = |setting, path: &Option<PathBuf>| path.as_deref().map(|path| read_secret(setting, path)).transpose();
+        for (setting, file, secret) in [
+            ("DATABASE_URL", &self.database_url_file, &mut self.database_url),
+            ("SWITCHBOARD_ADMIN_PASSWORD", &self.admin_password_file, &mut self.admin_password),
+            ("SWITCHBOARD_MASTER_KEY", &self.master_key_file, &mut self.master_key),
+            ("SWITCHBOARD_TURN_SECRET", &self.turn_secret_file, &mut self.turn_secret),
+        ] {
+            *secret = read(setting, file)?.or(secret.take());
+        }
+        if let Some(address) = read("SWITCHBOARD_EVENT_STORE", &self.event_store_file)? {
+            self.event_store = address;
+        }
+        if let Some(address) = read("SWITCHBOARD_BUS", &self.bus_file)? {
+            self.bus = address;
+        }
+        Ok(self)
+    }
+}
+
+/// The secret in a file, without the end of its line.
+pub(crate) fn read_secret(setting: &'static str, path: &std::path::Path) -> Result<String, SecretFileError> {
+    let failed = |source| SecretFileError { setting, path: path.display().to_string(), source };
+    std::fs::read_to_string(path).map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()).map_err(failed)
 }
 
 /// A duration in milliseconds.

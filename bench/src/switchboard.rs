@@ -12,6 +12,17 @@ use crate::target::{Target, postgres_in};
 
 const SETTLED: &str = "SELECT min(position) >= (SELECT position FROM log_head) FROM projection_checkpoints";
 
+/// Limits that would stop a driver, which is one address and few users.
+const LIMITS: [&str; 7] = [
+    "SWITCHBOARD_AUTH_RATE_LIMIT",
+    "SWITCHBOARD_API_RATE_LIMIT",
+    "SWITCHBOARD_ADDRESS_RATE_LIMIT",
+    "SWITCHBOARD_ADDRESS_HANDSHAKE_LIMIT",
+    "SWITCHBOARD_SESSION_CONNECTIONS",
+    "SWITCHBOARD_USER_CONNECTIONS",
+    "SWITCHBOARD_ADDRESS_CONNECTIONS",
+];
+
 /// The server, as a process of its own.
 pub(crate) struct Switchboard {
     process: Process,
@@ -42,9 +53,7 @@ impl Switchboard {
             .env_remove("DATABASE_URL")
             .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
             .env("SWITCHBOARD_DATA_DIR", data_dir.path())
-            .env("SWITCHBOARD_AUTH_RATE_LIMIT", "0")
-            .env("SWITCHBOARD_API_RATE_LIMIT", "0")
-            .env("SWITCHBOARD_ADDRESS_RATE_LIMIT", "0")
+            .envs(LIMITS.map(|limit| (limit, "0")))
             .env("SWITCHBOARD_ADMIN_EMAIL", ADMIN.0)
             .env("SWITCHBOARD_ADMIN_PASSWORD", ADMIN.1)
             .stdout(Stdio::piped())

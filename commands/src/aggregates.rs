@@ -119,6 +119,11 @@ impl Aggregates {
         }
     }
 
+    /// Position of the last event in the log.
+    pub(crate) async fn head(&self) -> Result<Position, Error> {
+        Ok(self.store.head().await?)
+    }
+
     /// The state of a stream: what is remembered, or else what the log says.
     pub(crate) async fn load<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
         match D::cache(self).get(id) {

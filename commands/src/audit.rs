@@ -10,20 +10,21 @@ use uuid::Uuid;
 
 use crate::aggregates::{Aggregates, Created, decode};
 use crate::caller::by_the_system;
+use crate::readings::{Counted, Reading, Readings};
 use crate::{Clock, Commands, Done, Error, Ids, Request};
 
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
 const NO_SUCH_STREAM: Error = Error::NotFound("stream");
 
-/// What somebody wants to read of the history.
-#[derive(Clone, Debug)]
+/// A query of the history. Pages of one query are the same query.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryRead {
     /// Whose history; none for that of all that the reader may see.
     pub business: Option<BusinessId>,
     /// How.
     pub what: AuditedThing,
-    /// Which part of it, in words.
+    /// Filters, in their canonical form: values that were parsed, and never what was sent.
     pub query: Option<String>,
 }
 
@@ -55,12 +56,15 @@ impl Until {
 }
 
 impl Commands {
-    /// Notes that the caller reads some of the history, and returns the place up to which they may: that of the note itself, which
-    /// is not part of it.
+    /// Records that the caller reads some of the history, before anything is read. Returns the business whose history it is, and the
+    /// head of the log, up to which the answer goes.
+    ///
+    /// The first reading of a query is an event at once. Further ones of the same reader within a minute are counted, and summed up in
+    /// one event by [`Self::sum_up_readings`].
     ///
     /// # Errors
-    /// [`Error::Forbidden`] to those who are neither administrators nor auditors; [`Error::NotFound`] when they may not see the
-    /// business.
+    /// [`Error::Forbidden`] when the caller neither administers nor audits; [`Error::NotFound`] when the caller may not see the
+    /// business; [`Error::TooMany`] after too many different queries within a minute.
     pub async fn read_history(
         &self,
         request: &Request,
@@ -77,16 +81,43 @@ impl Commands {
             return Err(Error::NotFound("business"));
         }
         let business = if caller.role.is_system() { reading.business } else { Some(caller.business_id) };
-        let metadata = request.metadata(business.unwrap_or(caller.business_id));
-        let read = AuditRead {
-            reader_id: Some(caller.user_id),
-            business_id: business,
-            what: reading.what,
-            query: reading.query,
-            read_at: self.clock.now(),
-        };
-        let position = note(&self.aggregates, self.ids.next(), read, &metadata).await?;
-        Ok(self.done(business, position))
+        let head = self.aggregates.head().await?;
+        let reading = Reading { by: *caller, what: HistoryRead { business, ..reading } };
+        match self.readings.count(&reading, self.clock.now()) {
+            Counted::First => {
+                if let Err(error) =
+                    self.record_reading(&reading, request.correlation_id, Readings::once(self.clock.now())).await
+                {
+                    self.readings.forget(&reading);
+                    return Err(error);
+                }
+            }
+            Counted::Again => {}
+            Counted::TooMany => {
+                return Err(Error::TooMany("too many different queries of the history: try again in a minute"));
+            }
+        }
+        Ok(Done { value: business, position: head })
+    }
+
+    /// Records the readings that were only counted, of queries that were first read more than a minute ago; all of them when the server
+    /// stops. To be called every few seconds.
+    pub async fn sum_up_readings(&self, is_stopping: bool) {
+        for (reading, readings) in self.readings.take_due(self.clock.now(), is_stopping) {
+            if let Err(error) = self.record_reading(&reading, self.ids.next(), readings).await {
+                tracing::warn!(%error, reader = %reading.by.user_id, reads = readings.reads, "recording readings of the history failed; retrying");
+                self.readings.put_back(reading, readings);
+            }
+        }
+    }
+
+    async fn record_reading(&self, reading: &Reading, correlation_id: Uuid, readings: Readings) -> Result<(), Error> {
+        let Reading { by, what } = reading;
+        let request = Request { caller: *by, correlation_id };
+        let metadata = request.metadata(what.business.unwrap_or(by.business_id));
+        let read = readings.event(Some(by.user_id), what.clone());
+        self.done((), record(&self.aggregates, self.ids.next(), read, &metadata).await?);
+        Ok(())
     }
 
     /// Makes sure that the caller may see a stream: whatever is in it is of one business.
@@ -126,7 +157,8 @@ impl Commands {
     }
 }
 
-/// Notes that an operator at the command line reads some of the history, and returns the place up to which they do.
+/// Records that an operator at the command line reads some of the history. Returns the position of that event, which the answer ends
+/// before.
 ///
 /// # Errors
 /// When the log can't be used.
@@ -137,17 +169,15 @@ pub async fn read_history_as_operator(
     read: HistoryRead,
 ) -> Result<Position, Error> {
     let metadata = by_the_system(read.business.unwrap_or(BusinessId::SYSTEM), ids.next());
-    let HistoryRead { business, what, query } = read;
-    let read = AuditRead { reader_id: None, business_id: business, what, query, read_at: clock.now() };
     let id = ids.next();
-    note(&Aggregates::new(store, ids), id, read, &metadata).await
+    record(&Aggregates::new(store, ids), id, Readings::once(clock.now()).event(None, read), &metadata).await
 }
 
-async fn note(aggregates: &Aggregates, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
-    let noted = aggregates.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
-    let noted = noted.map_err(|refusal| refusal.explain(|_| Error::Conflict("this has been noted already")))?;
-    match noted {
-        Created::New(noted) | Created::Existing(noted) => Ok(noted.position),
+async fn record(aggregates: &Aggregates, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
+    let recorded = aggregates.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
+    let recorded = recorded.map_err(|refusal| refusal.explain(|_| Error::Conflict("this has been noted already")))?;
+    match recorded {
+        Created::New(recorded) | Created::Existing(recorded) => Ok(recorded.position),
     }
 }
 

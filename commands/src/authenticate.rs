@@ -20,6 +20,27 @@ pub struct Claims {
     pub audience: Audience,
 }
 
+/// A caller, and whether they have to change their password before they do anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identified {
+    /// The caller.
+    pub caller: Caller,
+    must_change_password: bool,
+}
+
+impl Identified {
+    /// The caller, if nothing has to be done first.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when they have to change their password.
+    pub fn ready(&self) -> Result<Caller, Error> {
+        if self.must_change_password {
+            return Err(Error::Forbidden("change your password first: somebody else has set it"));
+        }
+        Ok(self.caller)
+    }
+}
+
 impl Commands {
     /// Finds out again whether a caller who has been here for a while may still be.
     ///
@@ -36,19 +57,18 @@ impl Commands {
     /// [`Error::Unauthorized`] when any of it isn't so; [`Error::Forbidden`] when the person may not administer any more, or has
     /// to change their password first.
     pub async fn authenticate(&self, claims: Claims) -> Result<Caller, Error> {
-        let (caller, user) = self.whoever_has(claims).await?;
-        if user.state.account().is_some_and(|account| self.must_change_password(account, claims.audience)) {
-            return Err(Error::Forbidden("change your password first: somebody else has set it"));
-        }
-        Ok(caller)
+        self.identify(claims).await?.ready()
     }
 
     /// As [`Self::authenticate`], also for those who have to change their password first.
     ///
     /// # Errors
     /// As [`Self::authenticate`], but for that.
-    pub async fn authenticate_to_change_password(&self, claims: Claims) -> Result<Caller, Error> {
-        Ok(self.whoever_has(claims).await?.0)
+    pub async fn identify(&self, claims: Claims) -> Result<Identified, Error> {
+        let (caller, user) = self.whoever_has(claims).await?;
+        let account = user.state.account();
+        let must_change_password = account.is_some_and(|account| self.must_change_password(account, claims.audience));
+        Ok(Identified { caller, must_change_password })
     }
 
     /// Whether somebody has to change their password before they do anything else.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::business::{Business, BusinessCommand, BusinessError, Registered};
-use domain::{BusinessId, BusinessName};
+use domain::{BusinessId, DisplayName};
 
 use crate::aggregates::Refusal;
 use crate::state_cache::Loaded;
@@ -14,7 +14,7 @@ impl Commands {
     ///
     /// # Errors
     /// [`Error::Forbidden`] to everyone but a super admin.
-    pub async fn register_business(&self, request: &Request, name: BusinessName) -> Result<Done<Business>, Error> {
+    pub async fn register_business(&self, request: &Request, name: DisplayName) -> Result<Done<Business>, Error> {
         let id = BusinessId(self.ids.next());
         self.change_business(request, id, BusinessCommand::Register { id, name, at: self.clock.now() }).await
     }
@@ -27,7 +27,7 @@ impl Commands {
         &self,
         request: &Request,
         id: BusinessId,
-        name: BusinessName,
+        name: DisplayName,
     ) -> Result<Done<Business>, Error> {
         self.change_business(request, id, BusinessCommand::Rename { name, at: self.clock.now() }).await
     }

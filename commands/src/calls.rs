@@ -1,8 +1,8 @@
 //! Calls: starting them, and what either party does to them.
 
 use domain::call::{Call, CallCommand, CallError, CallParties, CallStarted, CallType, StartCall};
-use domain::line::{Line, LineCommand, LineError, TakeLine};
-use domain::{CallId, Invalid, RoomId, Timestamp, UserId};
+use domain::line::{CallOnLine, Line, LineCommand, LineError, TakeLine};
+use domain::{CallId, Invalid, RoomId, UserId};
 
 use crate::aggregates::{Created, Refusal};
 use crate::{Commands, Done, Error, Request};
@@ -39,12 +39,10 @@ impl Commands {
             Some(room_id) => room_id,
             None => RoomId::parse(&id.to_string())?,
         };
-        // The callee's line decides. The caller's is taken too, or else others could call somebody who is calling.
-        let (line_of_callee, own_line) = tokio::join!(
-            self.take_line(request, new.recipient_id, id, true),
-            self.take_line(request, caller_id, id, false)
-        );
-        own_line?;
+        // The callee's line decides. The caller's is taken too, or else others could call somebody who is calling; and before that,
+        // or else a refused call would keep the callee busy.
+        self.take_line(request, caller_id, id, false).await?;
+        let line_of_callee = self.take_line(request, new.recipient_id, id, true).await?;
         let at = self.clock.now();
         let start = CallCommand::Start(StartCall {
             id,
@@ -53,7 +51,7 @@ impl Commands {
             receiver_id: new.recipient_id,
             call_type: new.call_type,
             room_id,
-            callee_is_busy: line_of_callee? == LineIs::Busy,
+            callee_is_busy: line_of_callee == LineIs::Busy,
             rings_until: at.plus_ms(self.ring_timeout_ms),
             at,
         });
@@ -135,35 +133,53 @@ impl Commands {
     ) -> Result<LineIs, Error> {
         let id = user_id.to_string();
         let line = self.aggregates.load::<Line>(&id).await?;
-        let mut over = vec![];
-        for (call, taken_at) in &line.state.calls {
-            if self.is_over(*call, *taken_at).await? {
-                over.push(*call);
+        let (mut over, mut answered) = (vec![], vec![]);
+        // As many as a line has room for.
+        for call in &line.state.calls {
+            match self.progress_of(call).await? {
+                Progress::Rings => {}
+                Progress::Answered => answered.push(call.call_id),
+                Progress::Over => over.push(call.call_id),
             }
         }
         let business_id = request.caller.business_id;
-        let take = TakeLine { user_id, business_id, call_id, must_be_free, over, at: self.clock.now() };
+        let take = TakeLine { user_id, business_id, call_id, must_be_free, over, answered, at: self.clock.now() };
         match self.aggregates.execute::<Line>(&id, LineCommand::Take(take), &request.metadata(business_id)).await {
             Ok(_) => Ok(LineIs::Taken),
             Err(Refusal::Rule(LineError::Busy)) => Ok(LineIs::Busy),
+            Err(Refusal::Rule(LineError::TooManyRinging)) => {
+                Err(Error::Conflict("you are calling three people already: wait until one of them answers"))
+            }
+            Err(Refusal::Rule(LineError::TooManyCalls)) => {
+                Err(Error::Conflict("you are in too many calls: end one of them"))
+            }
             Err(Refusal::Other(error)) => Err(error),
         }
     }
 
-    /// Whether a call that has taken a line doesn't need it any more.
-    async fn is_over(&self, call: CallId, taken_at: Timestamp) -> Result<bool, Error> {
-        let id = call.to_string();
+    /// How far a call that has taken a line has come.
+    async fn progress_of(&self, on_line: &CallOnLine) -> Result<Progress, Error> {
+        let id = on_line.call_id.to_string();
         if let Call::Over(_) = self.aggregates.load::<Call>(&id).await?.state {
-            return Ok(true);
+            return Ok(Progress::Over);
         }
         // What is remembered may be a moment old, and nobody should be told that somebody is busy who isn't.
         let call = self.aggregates.read::<Call>(&id).await?;
         let now = self.clock.now();
         Ok(match &call.state {
-            Call::Unstarted => now >= taken_at.plus_ms(HESITATION_MS),
-            state => !state.is_live(now),
+            Call::Unstarted if now < on_line.taken_at.plus_ms(HESITATION_MS) => Progress::Rings,
+            state if state.is_ringing(now) => Progress::Rings,
+            state if state.is_live(now) => Progress::Answered,
+            _ => Progress::Over,
         })
     }
+}
+
+/// How far a call has come.
+enum Progress {
+    Rings,
+    Answered,
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,15 @@
 
 use domain::login::{Login, LoginCommand, LoginError};
 use domain::user::{Account, CreateUser, User, UserCommand};
-use domain::{Avatar, BusinessId, Decider, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
+use domain::{Avatar, BusinessId, Decider, DisplayName, EmailAddress, Password, Role, Timestamp, UserId};
 use event_store::Metadata;
 use uuid::Uuid;
 
 use crate::aggregates::Refusal;
+use crate::passwords::hashed_for;
 use crate::unfinished_logins::PATIENCE_MS;
 use crate::users::explain_user;
-use crate::{Commands, Done, Error, Request};
+use crate::{Commands, Done, Error, HashedFor, Request};
 
 const TAKEN: Error = Error::Conflict("this email is in use already");
 
@@ -21,7 +22,7 @@ pub struct NewUser {
     /// The login.
     pub email: EmailAddress,
     /// What the person is called.
-    pub name: PersonName,
+    pub name: DisplayName,
     /// Where the person's picture is.
     pub avatar: Option<Avatar>,
     /// What the account may do.
@@ -49,7 +50,7 @@ impl Commands {
             return Err(Error::Forbidden("you can't create users with this role"));
         }
         let id = UserId(self.ids.next());
-        self.create_user_as(id, new, &request.metadata(request.caller.business_id)).await
+        self.create_user_as(id, new, hashed_for(request), &request.metadata(request.caller.business_id)).await
     }
 
     /// Creates an account under an id that is known beforehand, without asking who may.
@@ -57,6 +58,7 @@ impl Commands {
         &self,
         id: UserId,
         new: NewUser,
+        whom: HashedFor,
         metadata: &Metadata,
     ) -> Result<Done<Account>, Error> {
         let metadata = Metadata { business_id: new.business_id.0, ..metadata.clone() };
@@ -65,7 +67,7 @@ impl Commands {
         if self.login(&login_id).await?.state.holder().is_some_and(|holder| holder != id) {
             self.release_if_unfinished(&login_id).await?;
         }
-        let password_hash = self.passwords.hash(new.password).await;
+        let password_hash = self.passwords.hash(whom, new.password).await?;
         let at = self.clock.now();
         let create = UserCommand::Create(CreateUser {
             id,

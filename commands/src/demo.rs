@@ -1,7 +1,7 @@
 //! A business with people to try things with. Everything about it is fixed, so that documentation can name it; it is made only
 //! when an operator asks for it.
 
-use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role, UserId};
+use domain::{BusinessId, DisplayName, EmailAddress, Password, Role, UserId};
 use uuid::Uuid;
 
 use crate::{Commands, Error, NewUser};
@@ -37,18 +37,27 @@ pub struct DemoPerson {
 }
 
 impl Commands {
-    /// Makes the demo business and its people, unless they are there.
+    /// Suspends the demo business, if there is one: everybody knows its passwords.
+    ///
+    /// # Errors
+    /// When the log can't be used.
+    pub async fn suspend_demo(&self) -> Result<(), Error> {
+        self.set_business_active(BUSINESS, false).await
+    }
+
+    /// Makes the demo business and its people, unless they are there, and lets them in.
     ///
     /// # Errors
     /// When the log can't be used.
     pub async fn ensure_demo(&self) -> Result<Demo, Error> {
-        self.ensure_business(BUSINESS, BusinessName::parse("Demo")?).await?;
+        self.ensure_business(BUSINESS, DisplayName::parse("Demo")?).await?;
+        self.set_business_active(BUSINESS, true).await?;
         let mut people = vec![];
         for (email, name, role) in PEOPLE {
             let new = NewUser {
                 business_id: BUSINESS,
                 email: EmailAddress::parse(email)?,
-                name: PersonName::parse(name)?,
+                name: DisplayName::parse(name)?,
                 avatar: None,
                 role,
                 password: Password::parse(DEMO_PASSWORD)?,

@@ -3,7 +3,7 @@
 use domain::Invalid;
 use event_store::{AppendError, StoreError};
 
-use crate::LookupError;
+use crate::{LookupError, TooManyHashes};
 
 /// Why a command was refused.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// It contradicts what has happened already.
     #[error("{0}")]
     Conflict(&'static str),
+    /// Too much is asked for at once, by the caller or by everybody; trying again later helps.
+    #[error("{0}")]
+    TooMany(&'static str),
     /// The log or the database can't be used now. The command may or may not have taken effect.
     #[error("the service is temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -40,6 +43,12 @@ impl From<StoreError> for Error {
 impl From<LookupError> for Error {
     fn from(error: LookupError) -> Self {
         Self::Unavailable(error.into())
+    }
+}
+
+impl From<TooManyHashes> for Error {
+    fn from(_: TooManyHashes) -> Self {
+        Self::TooMany("too many logins at once: try again in a moment")
     }
 }
 

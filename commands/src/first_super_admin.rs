@@ -1,6 +1,6 @@
 //! The first super admin, made when there is none: somebody has to create the others.
 
-use domain::{BusinessId, BusinessName, EmailAddress, Password, PersonName, Role};
+use domain::{BusinessId, DisplayName, EmailAddress, Password, Role};
 
 use crate::fixed_accounts::FixedAccount;
 use crate::{Commands, Error, NewUser};
@@ -31,11 +31,11 @@ impl Commands {
     /// # Errors
     /// When the log can't be used, or somebody else has the email.
     pub async fn ensure_first_super_admin(&self, first: FirstSuperAdmin) -> Result<bool, Error> {
-        self.ensure_business(BusinessId::SYSTEM, BusinessName::parse("System")?).await?;
+        self.ensure_business(BusinessId::SYSTEM, DisplayName::parse("System")?).await?;
         let new = NewUser {
             business_id: BusinessId::SYSTEM,
             email: first.email,
-            name: PersonName::parse("Super Admin")?,
+            name: DisplayName::parse("Super Admin")?,
             avatar: None,
             role: Role::SystemSuperAdmin,
             password: first.password,

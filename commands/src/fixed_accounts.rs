@@ -2,13 +2,13 @@
 
 use domain::business::{Business, BusinessCommand, BusinessError};
 use domain::user::User;
-use domain::{BusinessId, BusinessName, UserId};
+use domain::{BusinessId, DisplayName, UserId};
 use uuid::Uuid;
 
 use crate::aggregates::Refusal;
 use crate::businesses::explain_business;
 use crate::caller::by_the_system;
-use crate::{Commands, Error, NewUser};
+use crate::{Commands, Error, HashedFor, NewUser};
 
 /// What there is of an account with a fixed id.
 pub(crate) enum FixedAccount {
@@ -20,13 +20,25 @@ pub(crate) enum FixedAccount {
 
 impl Commands {
     /// Registers a business, unless it is.
-    pub(crate) async fn ensure_business(&self, id: BusinessId, name: BusinessName) -> Result<(), Error> {
+    pub(crate) async fn ensure_business(&self, id: BusinessId, name: DisplayName) -> Result<(), Error> {
         let register = BusinessCommand::Register { id, name, at: self.clock.now() };
         let metadata = by_the_system(id, self.ids.next());
         match self.aggregates.execute::<Business>(&id.to_string(), register, &metadata).await {
             Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => Ok(()),
             Err(refusal) => Err(explain_business(refusal)),
         }
+    }
+
+    /// Suspends or reactivates a business, if it is registered.
+    pub(crate) async fn set_business_active(&self, id: BusinessId, is_active: bool) -> Result<(), Error> {
+        if self.business(id).await?.state.registered().is_none() {
+            return Ok(());
+        }
+        let at = self.clock.now();
+        let command = if is_active { BusinessCommand::Reactivate { at } } else { BusinessCommand::Suspend { at } };
+        let metadata = by_the_system(id, self.ids.next());
+        let changed = self.aggregates.execute::<Business>(&id.to_string(), command, &metadata).await;
+        changed.map(drop).map_err(explain_business)
     }
 
     /// Creates the account that `seed` names in its business, unless it exists. Returns its id, and whether this call created it.
@@ -37,7 +49,7 @@ impl Commands {
                 FixedAccount::Exists(id) => return Ok((id, false)),
                 FixedAccount::Missing(id) => id,
             };
-            match self.create_user_as(id, new.clone(), &metadata).await {
+            match self.create_user_as(id, new.clone(), HashedFor::System, &metadata).await {
                 Ok(_) => return Ok((id, true)),
                 // Another node was faster, or the account was given up meanwhile; otherwise somebody else has the email.
                 Err(Error::Conflict(_)) if !matches!(self.user(id).await?.state, User::Uncreated) => {}

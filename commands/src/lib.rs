@@ -24,6 +24,7 @@ mod log_in;
 mod passwords;
 mod ports;
 mod read_message;
+mod readings;
 mod send_message;
 mod sessions;
 mod state_cache;
@@ -41,9 +42,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use event_store::{EventStore, Position};
 
 use crate::aggregates::Aggregates;
+use crate::readings::RecentReadings;
 
 pub use audit::{HistoryRead, PastState, Until, read_history_as_operator};
-pub use authenticate::Claims;
+pub use authenticate::{Claims, Identified};
 pub use call_endings::LostCalls;
 pub use caller::{Caller, Request};
 pub use calls::NewCall;
@@ -56,7 +58,7 @@ pub use first_super_admin::FirstSuperAdmin;
 pub use hand_over::HandedOver;
 pub use keyed_hash::KeyedHash;
 pub use log_in::{Credentials, LoggedIn};
-pub use ports::{ActiveCall, Clock, Ids, LookupError, Lookups, Passwords, UnfinishedLogin};
+pub use ports::{ActiveCall, Clock, HashedFor, Ids, LookupError, Lookups, Passwords, TooManyHashes, UnfinishedLogin};
 pub use read_message::MessageRead;
 pub use send_message::{NewMessage, SentMessage};
 pub use users::UserChanges;
@@ -82,6 +84,7 @@ pub struct Commands {
     edit_window_ms: i64,
     temporary_passwords_must_change: bool,
     acknowledged: AtomicU64,
+    readings: RecentReadings,
 }
 
 /// What commands stand on.
@@ -121,6 +124,7 @@ impl Commands {
             edit_window_ms: foundations.edit_window_ms,
             temporary_passwords_must_change: foundations.temporary_passwords_must_change,
             acknowledged: AtomicU64::new(0),
+            readings: RecentReadings::default(),
         }
     }
 

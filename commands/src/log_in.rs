@@ -1,5 +1,6 @@
 //! Logging in, and staying logged in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
 use crate::state_cache::Loaded;
-use crate::{Claims, Commands, Done, Error, KeyedHash};
+use crate::{Claims, Commands, Done, Error, HashedFor, KeyedHash};
 
 /// How long a session lives unless it is refreshed.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -58,6 +59,8 @@ pub struct Credentials {
     pub password: String,
     /// What their device calls itself.
     pub user_agent: Option<UserAgent>,
+    /// Address, or network, that they come from, if that is known.
+    pub address: Option<IpAddr>,
 }
 
 impl Commands {
@@ -65,7 +68,7 @@ impl Commands {
     ///
     /// # Errors
     /// [`Error::Unauthorized`], in the same words and after the same time, when there is no such business or account, when
-    /// either is suspended, and when the password is wrong.
+    /// either is suspended, and when the password is wrong; [`Error::TooMany`] when too many logins wait already.
     pub async fn log_in(
         &self,
         business: BusinessId,
@@ -73,9 +76,10 @@ impl Commands {
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
         let began = Instant::now();
-        let Credentials { email, password, user_agent } = credentials;
+        let whom = self.hashed_for(Some(business), &credentials);
+        let Credentials { email, password, user_agent, .. } = credentials;
         let user = self.account_with(business, &email).await?;
-        let Some(account) = self.check_password(Some(user), password).await? else {
+        let Some(account) = self.check_password(whom, Some(user), password).await? else {
             return refuse(began + REFUSAL).await;
         };
         self.start_session(account, Audience::Messenger, user_agent, correlation_id).await
@@ -93,7 +97,8 @@ impl Commands {
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
         let began = Instant::now();
-        let Credentials { email, password, user_agent } = credentials;
+        let whom = self.hashed_for(business, &credentials);
+        let Credentials { email, password, user_agent, .. } = credentials;
         let mut candidates = match business {
             Some(business) => vec![Some(self.account_with(business, &email).await?)],
             None => self.admin_accounts(&email).await?,
@@ -104,7 +109,7 @@ impl Commands {
         let tried = u32::try_from(candidates.len()).unwrap_or(1);
         let mut matching = vec![];
         for user in candidates {
-            let account = self.check_password(user, password.clone()).await?;
+            let account = self.check_password(whom.clone(), user, password.clone()).await?;
             matching.extend(account.filter(|account| account.role.may_administer()));
         }
         let Some(account) = matching.pop() else {
@@ -134,15 +139,22 @@ impl Commands {
         Ok(users)
     }
 
+    fn hashed_for(&self, business: Option<BusinessId>, credentials: &Credentials) -> HashedFor {
+        let named = business.unwrap_or(BusinessId(Uuid::nil()));
+        let account = self.keyed_hash.login_id(named, &credentials.email);
+        HashedFor::Login { address: credentials.address, business, account }
+    }
+
     /// The account, if the password is right and both account and business are active. Takes as long when there is no account.
     async fn check_password(
         &self,
+        whom: HashedFor,
         user: Option<Arc<Loaded<User>>>,
         password: String,
     ) -> Result<Option<Account>, Error> {
         let account = user.as_deref().and_then(|user| user.state.active());
         let hash = account.and_then(|account| account.password_hash.known()).cloned();
-        let is_right = self.passwords.verify(password, hash).await;
+        let is_right = self.passwords.verify(whom, password, hash).await?;
         let Some(account) = account.filter(|_| is_right) else { return Ok(None) };
         let business = self.business(account.business_id).await?;
         Ok(business.state.is_active().then(|| account.clone()))

@@ -4,7 +4,7 @@ use domain::user::{SetPassword, User, UserCommand};
 use domain::{Invalid, Password, UserId};
 
 use crate::users::explain_user;
-use crate::{Commands, Done, Error, Request};
+use crate::{Commands, Done, Error, HashedFor, Request};
 
 impl Commands {
     /// Gives the caller another password, and ends their other sessions.
@@ -23,7 +23,7 @@ impl Commands {
         let account = user.state.active().ok_or(Error::Unauthorized("invalid or expired token"))?;
         let (hash, epoch) = (account.password_hash.known().cloned(), account.epoch);
         let is_same = current == new.as_str();
-        if !self.passwords.verify(current, hash).await {
+        if !self.passwords.verify(hashed_for(request), current, hash).await? {
             return Err(Invalid::new("currentPassword", "is not your password").into());
         }
         if is_same {
@@ -54,7 +54,7 @@ impl Commands {
     ) -> Result<Done<()>, Error> {
         let account = self.user(id).await?.state.account().cloned().ok_or(Error::NotFound("user"))?;
         let set = UserCommand::SetPassword(SetPassword {
-            password_hash: self.passwords.hash(new).await,
+            password_hash: self.passwords.hash(hashed_for(request), new).await?,
             is_temporary: proved_in.is_none(),
             kept_session: proved_in.map(|_| request.caller.session_id),
             proved_in,
@@ -64,4 +64,8 @@ impl Commands {
         let changed = self.aggregates.execute::<User>(&id.to_string(), set, &metadata).await.map_err(explain_user)?;
         Ok(self.done((), changed.position))
     }
+}
+
+pub(crate) fn hashed_for(request: &Request) -> HashedFor {
+    HashedFor::User(request.caller.business_id, request.caller.user_id)
 }

@@ -1,7 +1,9 @@
 //! What commands need from outside. Wired in `app`.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
-use domain::{CallId, EmailAddress, FileId, MessageId, Password, Timestamp, UserId};
+use domain::{BusinessId, CallId, EmailAddress, FileId, MessageId, Password, Timestamp, UserId};
 use event_store::Position;
 use uuid::Uuid;
 
@@ -17,14 +19,37 @@ pub trait Ids: Send + Sync + 'static {
     fn next(&self) -> Uuid;
 }
 
-/// Slow hashes of passwords. Implementations bound how many are computed at once.
+/// Whom a password is hashed for. A hash takes a processor for a while, so processors are shared out among these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashedFor {
+    /// Whoever wants to log in: nobody that is known yet.
+    Login {
+        /// Address, or network, that the request comes from, if that is known.
+        address: Option<IpAddr>,
+        /// Business that is named.
+        business: Option<BusinessId>,
+        /// Id of the login's stream, whether there is such an account or not.
+        account: String,
+    },
+    /// A user who has logged in, for their own or for others' passwords.
+    User(BusinessId, UserId),
+    /// The server itself, when it starts.
+    System,
+}
+
+/// Too many hashes wait to be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being checked at once")]
+pub struct TooManyHashes;
+
+/// Slow hashes of passwords. Implementations bound how many are computed at once, and how many wait, and give everybody their turn.
 #[async_trait]
 pub trait Passwords: Send + Sync + 'static {
     /// The hash to store, as a PHC string.
-    async fn hash(&self, password: Password) -> String;
+    async fn hash(&self, whom: HashedFor, password: Password) -> Result<String, TooManyHashes>;
 
     /// Whether this is the password of that hash. Without a hash it takes as long, and isn't.
-    async fn verify(&self, password: String, hash: Option<String>) -> bool;
+    async fn verify(&self, whom: HashedFor, password: String, hash: Option<String>) -> Result<bool, TooManyHashes>;
 }
 
 /// The lookup failed.

@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use domain::login::{Login, LoginCommand};
 use domain::session::Audience;
 use domain::{
-    BusinessId, BusinessName, CallId, EmailAddress, FileId, MessageId, Password, PersonName, Role, SessionId,
-    Timestamp, UserId,
+    BusinessId, CallId, DisplayName, EmailAddress, FileId, MessageId, Password, Role, SessionId, Timestamp, UserId,
 };
 use event_store::memory::MemoryStore;
 use event_store::{EventStore, Position, RecordedEvent};
@@ -21,8 +20,8 @@ use uuid::Uuid;
 
 use crate::caller::by_the_system;
 use crate::{
-    ActiveCall, Caller, Clock, Commands, Error, FirstSuperAdmin, Foundations, Ids, KeyedHash, LookupError, Lookups,
-    NewUser, Passwords, Request, UnfinishedLogin,
+    ActiveCall, Caller, Clock, Commands, Error, FirstSuperAdmin, Foundations, HashedFor, Ids, KeyedHash, LookupError,
+    Lookups, NewUser, Passwords, Request, TooManyHashes, UnfinishedLogin,
 };
 
 #[derive(Default)]
@@ -46,12 +45,12 @@ struct PlainPasswords;
 
 #[async_trait]
 impl Passwords for PlainPasswords {
-    async fn hash(&self, password: Password) -> String {
-        password.into_string()
+    async fn hash(&self, _: HashedFor, password: Password) -> Result<String, TooManyHashes> {
+        Ok(password.into_string())
     }
 
-    async fn verify(&self, password: String, hash: Option<String>) -> bool {
-        Some(password) == hash
+    async fn verify(&self, _: HashedFor, password: String, hash: Option<String>) -> Result<bool, TooManyHashes> {
+        Ok(Some(password) == hash)
     }
 }
 
@@ -145,7 +144,7 @@ fn new_user(business_id: BusinessId) -> NewUser {
     NewUser {
         business_id,
         email: EmailAddress::parse("ann@example.com").unwrap(),
-        name: PersonName::parse("Ann").unwrap(),
+        name: DisplayName::parse("Ann").unwrap(),
         avatar: None,
         role: Role::BusinessUser,
         password: Password::parse("correct horse").unwrap(),
@@ -154,7 +153,7 @@ fn new_user(business_id: BusinessId) -> NewUser {
 
 impl Node {
     async fn business(&self) -> BusinessId {
-        let acme = self.commands.register_business(&super_admin(), BusinessName::parse("Acme").unwrap()).await.unwrap();
+        let acme = self.commands.register_business(&super_admin(), DisplayName::parse("Acme").unwrap()).await.unwrap();
         acme.value.registered().unwrap().id
     }
 
@@ -194,7 +193,7 @@ async fn a_login_reserved_for_nobody_is_released_after_a_minute_and_its_account_
     assert_eq!(node.commands.release_unfinished_logins().await.unwrap(), 1);
     create().await.unwrap();
     let metadata = by_the_system(acme, Uuid::nil());
-    let late = node.commands.create_user_as(slow, new_user(acme), &metadata).await;
+    let late = node.commands.create_user_as(slow, new_user(acme), HashedFor::System, &metadata).await;
     assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
 }
 

@@ -1,7 +1,7 @@
 //! Managing people.
 
 use domain::user::{Account, AvatarChange, ChangeUser, User, UserCommand, UserError};
-use domain::{Invalid, PersonName, Role, UserId};
+use domain::{DisplayName, Invalid, Role, UserId};
 
 use crate::aggregates::Refusal;
 use crate::{Commands, Done, Error, Request};
@@ -10,7 +10,7 @@ use crate::{Commands, Done, Error, Request};
 #[derive(Clone, Debug, Default)]
 pub struct UserChanges {
     /// What the person is called.
-    pub name: Option<PersonName>,
+    pub name: Option<DisplayName>,
     /// Where the person's picture is.
     pub avatar: AvatarChange,
     /// What the account may do.
@@ -44,7 +44,7 @@ impl Commands {
     pub async fn change_own_profile(
         &self,
         request: &Request,
-        name: Option<PersonName>,
+        name: Option<DisplayName>,
         avatar: AvatarChange,
     ) -> Result<Done<User>, Error> {
         let user = self.user(request.caller.user_id).await?;

@@ -1,4 +1,4 @@
-//! That somebody has read the history. Each time is a stream of its own, of one event.
+//! Readings of the history. Each event is a stream of its own; it may sum up several readings of one reader that asked the same.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ domain_events! {
     }
 }
 
-/// Somebody read some of the history: what came before this event.
+/// A reader read some of the history, once or several times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRead {
@@ -41,14 +41,19 @@ pub struct AuditRead {
     pub business_id: Option<BusinessId>,
     /// How.
     pub what: AuditedThing,
-    /// Which part of it, as it was asked for.
+    /// Filters of the query, in their canonical form; none when there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    pub read_at: Timestamp,
+    /// Number of readings that this event stands for; at least 1.
+    pub reads: u32,
+    /// Time of the first of them.
+    pub first_read_at: Timestamp,
+    /// Time of the last of them.
+    pub last_read_at: Timestamp,
 }
 
 /// How the history was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditedThing {
     /// A page of it, or all of it at once.
@@ -108,7 +113,9 @@ mod tests {
             business_id: None,
             what: AuditedThing::Export,
             query: None,
-            read_at: Timestamp::from_unix_ms(0),
+            reads: 1,
+            first_read_at: Timestamp::from_unix_ms(0),
+            last_read_at: Timestamp::from_unix_ms(0),
         }
     }
 

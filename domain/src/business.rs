@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, BusinessName, Decider, Timestamp};
+use crate::{BusinessId, Decider, DisplayName, Timestamp};
 
 /// State of one business.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -35,9 +35,9 @@ pub struct Registered {
 #[derive(Clone, Debug)]
 pub enum BusinessCommand {
     /// Makes a new tenant.
-    Register { id: BusinessId, name: BusinessName, at: Timestamp },
+    Register { id: BusinessId, name: DisplayName, at: Timestamp },
     /// Gives it another name.
-    Rename { name: BusinessName, at: Timestamp },
+    Rename { name: DisplayName, at: Timestamp },
     /// Shuts everybody of it out.
     Suspend { at: Timestamp },
     /// Lets them in again.
@@ -195,8 +195,8 @@ mod tests {
         Timestamp::from_unix_ms(s * 1000)
     }
 
-    fn name(text: &str) -> BusinessName {
-        BusinessName::parse(text).unwrap()
+    fn name(text: &str) -> DisplayName {
+        DisplayName::parse(text).unwrap()
     }
 
     fn registered(id: BusinessId) -> BusinessEvent {

@@ -14,6 +14,7 @@ mod role;
 mod testing;
 mod text;
 mod timestamp;
+mod visibility;
 
 pub mod audit;
 pub mod business;
@@ -35,7 +36,7 @@ pub use ids::{BusinessId, CallId, ConversationId, FileId, MessageId, SessionId, 
 pub use personal::{Known, Personal};
 pub use role::Role;
 pub use text::{
-    Avatar, BusinessName, ContentType, EmailAddress, FileName, Invalid, MessageText, Password, PersonName, Reason,
-    RetryKey, RoomId, UserAgent,
+    Avatar, ContentType, DisplayName, EmailAddress, FileName, Invalid, MessageText, Password, Reason, RetryKey, RoomId,
+    UserAgent,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -3,6 +3,9 @@
 use std::fmt;
 
 use passwords::analyzer::is_common_password;
+use url::Url;
+
+use crate::visibility;
 
 /// A field of a command that can't be accepted. The field has the name that the API gives it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +58,9 @@ text! {
     EmailAddress
 }
 text! {
-    /// What a person is called: 1 to 200 characters.
-    PersonName
-}
-text! {
-    /// What a business is called: 1 to 200 characters.
-    BusinessName
+    /// Name that people see, of a user or a business: 1 to 200 characters, of which at least one leaves a mark on the screen. None of
+    /// them is a control character or one that only changes how others are displayed.
+    DisplayName
 }
 text! {
     /// What a message says: up to 10,000 characters; line breaks and tabs are the only control characters.
@@ -96,7 +96,7 @@ text! {
     Password
 }
 text! {
-    /// Address of a picture: an `https`, `http` or server-relative URL of up to 2,000 characters.
+    /// Address of a picture: an `https` URL of up to 2,000 characters, in its normalised form (WHATWG URL).
     Avatar
 }
 
@@ -107,7 +107,7 @@ impl EmailAddress {
     /// Takes an address of the form `local@domain`; what else makes an address real, only a mail to it can tell.
     ///
     /// # Errors
-    /// When it has no such form, is too long, or contains white space or control characters.
+    /// When it has no such form, is too long, or contains white space, control or invisible formatting characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
@@ -117,7 +117,8 @@ impl EmailAddress {
                 && !domain.starts_with('.')
                 && !domain.ends_with('.')
         });
-        if !well_formed || text.len() > Self::MAX_BYTES || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        let is_forbidden = |c: char| c.is_whitespace() || visibility::is_forbidden_in_names(c);
+        if !well_formed || text.len() > Self::MAX_BYTES || text.chars().any(is_forbidden) {
             return Err(Invalid::new("email", "must be an email address"));
         }
         Ok(Self(text.to_owned()))
@@ -130,19 +131,25 @@ impl EmailAddress {
     }
 }
 
-impl PersonName {
-    /// # Errors
-    /// When it is blank, too long, or contains control characters.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        name(text).map(Self)
-    }
-}
+impl DisplayName {
+    const MAX_CHARS: usize = 200;
 
-impl BusinessName {
+    /// Takes a name without the white space around it.
+    ///
     /// # Errors
-    /// When it is blank, too long, or contains control characters.
+    /// When nothing of it is visible, when it is too long, or contains control or invisible formatting characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        name(text).map(Self)
+        let text = text.trim();
+        if text.is_empty() || longer_than(text, Self::MAX_CHARS) {
+            return Err(Invalid::new("name", format!("must be 1 to {} characters", Self::MAX_CHARS)));
+        }
+        if text.chars().any(visibility::is_forbidden_in_names) {
+            return Err(Invalid::new("name", "must not contain control or invisible formatting characters"));
+        }
+        if !text.chars().any(visibility::leaves_a_mark) {
+            return Err(Invalid::new("name", "must contain at least one visible character"));
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -222,18 +229,13 @@ impl FileName {
     pub fn tidied(text: &str) -> Self {
         let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
         let is_harmless =
-            |c: &char| !c.is_control() && !matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') && !is_invisible(*c);
+            |c: &char| !matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') && !visibility::is_forbidden_in_names(*c);
         let name: String = last.chars().filter(is_harmless).collect();
         let is_padding = |c: char| c.is_whitespace() || c == '.';
         let name: String = name.trim_matches(is_padding).chars().take(Self::MAX_CHARS).collect();
         let name = name.trim_end_matches(is_padding);
         Self(if name.is_empty() { "file".to_owned() } else { name.to_owned() })
     }
-}
-
-/// Whether a character changes how others are shown without being seen itself: it makes `exe.png` of `gnp.exe`.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl ContentType {
@@ -304,32 +306,19 @@ impl Password {
 impl Avatar {
     const MAX_CHARS: usize = 2_000;
 
+    /// Takes an address and normalises it: what has a meaning in HTML or CSS is percent-encoded afterwards.
+    ///
     /// # Errors
-    /// When it is no URL of the kinds that a browser may load as a picture.
+    /// When it is no absolute `https` URL, names a user or a password, or is too long.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let loadable = ["https://", "http://", "/"].iter().any(|start| text.starts_with(start));
-        if !loadable || longer_than(text, Self::MAX_CHARS) || text.chars().any(|c| c.is_control() || c.is_whitespace())
-        {
-            return Err(Invalid::new(
-                "avatar",
-                "must be an http, https or server-relative URL of at most 2000 characters",
-            ));
+        let url = Url::parse(text).ok().filter(|url| {
+            url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
+        });
+        match url.map(String::from) {
+            Some(url) if url.len() <= Self::MAX_CHARS && !text.contains(char::is_control) => Ok(Self(url)),
+            _ => Err(Invalid::new("avatar", "must be an https URL of at most 2000 characters")),
         }
-        Ok(Self(text.to_owned()))
     }
-}
-
-const NAME_MAX_CHARS: usize = 200;
-
-fn name(text: &str) -> Result<String, Invalid> {
-    let text = text.trim();
-    if text.is_empty() || longer_than(text, NAME_MAX_CHARS) {
-        return Err(Invalid::new("name", format!("must be 1 to {NAME_MAX_CHARS} characters")));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(Invalid::new("name", "must not contain control characters"));
-    }
-    Ok(text.to_owned())
 }
 
 /// Whether there are any besides line breaks and tabs.
@@ -367,11 +356,49 @@ mod tests {
 
     #[test]
     fn names_are_neither_blank_nor_endless() {
-        assert_eq!(PersonName::parse("  Jane Smith ").unwrap().as_str(), "Jane Smith");
-        assert!(PersonName::parse(&"ü".repeat(200)).is_ok());
+        assert_eq!(DisplayName::parse("  Jane Smith ").unwrap().as_str(), "Jane Smith");
+        assert!(DisplayName::parse(&"ü".repeat(200)).is_ok());
         for bad in ["", "   ", "a\0b", "a\nb", &"ü".repeat(201)] {
-            assert_eq!(PersonName::parse(bad).unwrap_err().field, "name");
-            assert_eq!(BusinessName::parse(bad).unwrap_err().field, "name");
+            assert_eq!(DisplayName::parse(bad).unwrap_err().field, "name");
+        }
+    }
+
+    #[test]
+    fn a_name_shows_and_says_what_it_shows() {
+        for good in ["李小龍", "می‌خواهم", "क्‍ष", "👩‍🚀", "❤️", "Zoë", "O'Brien", "أحمد", "J.", "ﬀ"]
+        {
+            assert!(DisplayName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "\u{200b}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{ad}",
+            "\u{feff}",
+            "\u{200d}",
+            "\u{fe0f}",
+            "\u{115f}\u{1160}",
+            "\u{2800} \u{2800}",
+            "Ann\u{202e}nnA",
+            "Ann\u{200b}",
+            "\u{2066}Ann\u{2069}",
+            "Ann\u{61c}",
+            "An\u{ad}n",
+            "Ann\u{2028}Bob",
+            "Ann\u{e0041}",
+            "Ann\u{180e}",
+        ] {
+            let invalid = DisplayName::parse(bad).unwrap_err();
+            assert_eq!(invalid.field, "name", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_invisible_is_part_of_an_email() {
+        for bad in
+            ["a\u{200b}nn@example.com", "ann@exam\u{2060}ple.com", "ann@\u{202e}example.com", "ann\u{ad}@example.com"]
+        {
+            assert_eq!(EmailAddress::parse(bad).unwrap_err().field, "email", "{bad:?}");
         }
     }
 
@@ -470,11 +497,32 @@ mod tests {
     }
 
     #[test]
-    fn an_avatar_is_something_a_browser_may_load() {
-        assert!(Avatar::parse("https://example.com/a.png").is_ok());
-        assert!(Avatar::parse("/api/messenger/files/1").is_ok());
-        for bad in ["", "javascript:alert(1)", "data:text/html,x", "https://a b"] {
-            assert!(Avatar::parse(bad).is_err(), "{bad}");
+    fn an_avatar_is_an_https_url_in_its_normalised_form() {
+        for (given, kept) in [
+            ("https://example.com/a.png", "https://example.com/a.png"),
+            ("HTTPS://EXAMPLE.com:443/a/../b.png", "https://example.com/b.png"),
+            ("https://x/\"><script>", "https://x/%22%3E%3Cscript%3E"),
+            ("https://bücher.example/ä", "https://xn--bcher-kva.example/%C3%A4"),
+        ] {
+            assert_eq!(Avatar::parse(given).unwrap().as_str(), kept);
+        }
+        let long = format!("https://example.com/{}", "a".repeat(2000));
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "http://example.com/a.png",
+            "//example.com/a.png",
+            "/a.png",
+            "https://",
+            "https://a b/",
+            "https://user:password@example.com/",
+            "https://user@example.com/",
+            "ftp://example.com/",
+            "https://example.com/a\nb",
+            long.as_str(),
+        ] {
+            assert_eq!(Avatar::parse(bad).unwrap_err().field, "avatar", "{bad}");
         }
     }
 

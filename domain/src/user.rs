@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{
-    Avatar, BusinessId, Decider, EmailAddress, Invalid, PersonName, Personal, Role, SessionId, Timestamp, UserId,
+    Avatar, BusinessId, Decider, DisplayName, EmailAddress, Invalid, Personal, Role, SessionId, Timestamp, UserId,
 };
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ pub enum AvatarChange {
 /// Whatever is said is changed, and nothing else.
 #[derive(Clone, Debug)]
 pub struct ChangeUser {
-    pub name: Option<PersonName>,
+    pub name: Option<DisplayName>,
     pub avatar: AvatarChange,
     /// Who may, and that a super admin is left, was decided before.
     pub role: Option<Role>,
@@ -116,7 +116,7 @@ pub struct CreateUser {
     pub id: UserId,
     pub business_id: BusinessId,
     pub email: EmailAddress,
-    pub name: PersonName,
+    pub name: DisplayName,
     pub avatar: Option<Avatar>,
     pub role: Role,
     /// PHC string of a slow hash; never the password.

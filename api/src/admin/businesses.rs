@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{BusinessId, BusinessName, Role, Timestamp};
+use domain::{BusinessId, DisplayName, Role, Timestamp};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::Example;
@@ -138,7 +138,7 @@ impl BusinessesApi {
         token: AdminToken,
         body: JsonBody<NamedBusiness>,
     ) -> Result<Created<OneBusiness>, ApiError> {
-        let name = BusinessName::parse(&body.0.name)?;
+        let name = DisplayName::parse(&body.0.name)?;
         let done = api.commands.register_business(&token.request(&api), name).await?;
         Ok(Created::at(done.position, OneBusiness::of(&done.value)?))
     }
@@ -202,7 +202,7 @@ impl BusinessesApi {
         body: JsonBody<NamedBusiness>,
     ) -> Result<Found<OneBusiness>, ApiError> {
         let request = manager(&api, &token)?;
-        let name = BusinessName::parse(&body.0.name)?;
+        let name = DisplayName::parse(&body.0.name)?;
         let done = api.commands.rename_business(&request, business_id(&id.0)?, name).await?;
         Ok(Found::at(done.position, OneBusiness::of(&done.value)?))
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::{AdminToken, ChangePassword, Device};
+use crate::auth::{Address, AdminToken, ChangePassword, Device};
 use crate::bodies::{Found, Refresh, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
@@ -91,6 +91,7 @@ impl AdminLoginApi {
         &self,
         api: Data<&Arc<Api>>,
         device: Device,
+        address: Address,
         body: JsonBody<AdminLogin>,
     ) -> Result<Found<AdminLoggedIn>, ApiError> {
         let email = EmailAddress::parse(&body.0.email)?;
@@ -99,7 +100,7 @@ impl AdminLoginApi {
         api.limits.count_login(business, &email)?;
         // The lookup of an email goes by a read model.
         api.people(None).await?;
-        let credentials = Credentials { email, password: body.0.password, user_agent: device.0 };
+        let credentials = Credentials { email, password: body.0.password, user_agent: device.0, address: address.0 };
         let done = api.commands.log_in_as_admin(business, credentials, api.ids.next()).await?;
         Ok(AdminLoggedIn::answer(&api, done))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use commands::{NewUser, UserChanges};
 use domain::user::Account;
-use domain::{Avatar, EmailAddress, Password, PersonName, Role, Timestamp, UserId};
+use domain::{Avatar, DisplayName, EmailAddress, Password, Role, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::types::{Example, MaybeUndefined};
@@ -247,7 +247,7 @@ impl UsersApi {
         let body = body.0;
         let new = NewUser {
             email: EmailAddress::parse(&body.email)?,
-            name: PersonName::parse(&body.name)?,
+            name: DisplayName::parse(&body.name)?,
             password: Password::parse(&body.password)?,
             role: parse_role(&body.role)?,
             business_id: body.business_id.parse().map_err(|_| ApiError::not_found("Business"))?,
@@ -342,7 +342,7 @@ impl UsersApi {
     ) -> Result<Found<OneUser>, ApiError> {
         let body = body.0;
         let changes = UserChanges {
-            name: body.name.as_deref().map(PersonName::parse).transpose()?,
+            name: body.name.as_deref().map(DisplayName::parse).transpose()?,
             avatar: avatar(&body.avatar)?,
             role: body.role.as_deref().map(parse_role).transpose()?,
         };

@@ -15,7 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::envelope::AuditEvent;
-use super::events::MAX_LIMIT;
+use super::events::{MAX_LIMIT, PAGE_BYTES, READ_AT_ONCE};
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::bodies::Found;
@@ -44,7 +44,7 @@ struct Correlation {
     correlation_id: String,
     /// What the request did itself, each with what that has caused
     events: Vec<Cause>,
-    /// Whether there is more than the first 1000 events
+    /// Whether there is more than these events, 1000 at most
     truncated: bool,
 }
 
@@ -72,30 +72,36 @@ impl CorrelationsApi {
         let request = token.request(&api);
         let read =
             HistoryRead { business: None, what: AuditedThing::Correlation, query: Some(format!("correlationId={id}")) };
-        let noted = api.commands.read_history(&request, read).await?;
+        let read = api.commands.read_history(&request, read).await?;
         let (index, checkpoint) = &api.audit;
-        api.fresh(checkpoint, Some(noted.position)).await?;
+        api.fresh(checkpoint, Some(read.position)).await?;
         let filter = AuditFilter {
-            business: noted.value.map(|business| business.0),
+            business: read.value.map(|business| business.0),
             correlation: Some(id),
             ..AuditFilter::default()
         };
-        let mut reader = AuditReader::new(index.clone(), api.store.clone(), filter, 0, noted.position).await?;
-        let mut events = vec![];
+        let before = read.position.saturating_add(1);
+        let mut reader = AuditReader::new(index.clone(), api.store.clone(), filter, 0, before).await?;
+        let (mut events, mut bytes, mut truncated) = (vec![], 0, false);
         loop {
-            let page = reader.next_page(MAX_LIMIT).await?;
-            if page.is_empty() || events.len() > MAX_LIMIT as usize {
+            let turn = api.audit_gate.page(&request.caller).await?;
+            let page = reader.next_page(READ_AT_ONCE).await?;
+            drop(turn);
+            if page.is_empty() {
                 break;
             }
+            if events.len() >= MAX_LIMIT as usize || bytes > PAGE_BYTES {
+                truncated = true;
+                break;
+            }
+            bytes += page.iter().map(|event| event.data.len()).sum::<usize>();
             events.extend(page);
         }
         if events.is_empty() {
             return Err(not_found());
         }
-        let truncated = events.len() > MAX_LIMIT as usize;
-        events.truncate(MAX_LIMIT as usize);
         let body = Correlation { success: true, correlation_id: id.to_string(), events: tree(&events), truncated };
-        Ok(Found::at(noted.position, body))
+        Ok(Found::at(read.position, body))
     }
 }
 

@@ -4,7 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use commands::Caller;
+use domain::UserId;
 use domain::audit::AuditedThing;
+use event_store::RecordedEvent;
 use futures_util::{Stream, stream};
 use poem::Body;
 use poem::web::Data;
@@ -20,14 +23,20 @@ use super::query::{Query, Words};
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::fair_queue::Crowded;
 use crate::json_answer::JsonAnswer;
 use crate::openapi::Tag;
+use crate::shares::Share;
 
 pub(crate) struct AuditEventsApi;
 
 /// Events on a page when the client doesn't say, and at most.
 const DEFAULT_LIMIT: u32 = 100;
 pub(super) const MAX_LIMIT: u32 = 1000;
+/// Events that are read at once.
+pub(super) const READ_AT_ONCE: u32 = 100;
+/// Bytes of events on a page; it ends with what was read when they were exceeded, and says how to go on.
+pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 const NDJSON: &str = "application/x-ndjson";
 
 /// A page of the history
@@ -64,7 +73,7 @@ enum Content {
 
 #[derive(ApiResponse)]
 enum History {
-    /// The events. `X-Position` is that of the note that they were read, which they end before
+    /// The events. `X-Position` is that of the last event in the log when they were asked for, up to which they go
     #[oai(status = 200)]
     Ok(Content, #[oai(header = "X-Position")] u64),
 }
@@ -121,31 +130,43 @@ impl AuditEventsApi {
             let reason = if wants_lines { "must be at least 1" } else { "must be 1 to 1000" };
             return Err(ApiError::invalid("limit", reason));
         }
-        let permitted = query.permit(&api, &token.request(&api), AuditedThing::Events).await?;
+        let request = token.request(&api);
+        let export = wants_lines.then(|| api.audit_gate.export(&request.caller)).transpose()?;
+        let permitted = query.permit(&api, &request, AuditedThing::Events).await?;
         let reader = permitted.reader(&api, permitted.before).await?;
-        if wants_lines {
-            let lines = Body::from_bytes_stream(lines(reader, limit.0.unwrap_or(u64::MAX)));
-            return Ok(History::Ok(Content::Lines(Binary(lines)), permitted.noted_at));
+        if let Some(export) = export {
+            let left = limit.0.unwrap_or(u64::MAX);
+            let export = Export { api: api.clone(), caller: request.caller, reader, left, _share: export };
+            let lines = Body::from_bytes_stream(lines(export));
+            return Ok(History::Ok(Content::Lines(Binary(lines)), permitted.head));
         }
         let limit = limit.0.map_or(DEFAULT_LIMIT, |limit| u32::try_from(limit).unwrap_or(MAX_LIMIT));
-        let (events, cursor) = page(reader, limit).await?;
-        Ok(History::Ok(Content::Page(JsonAnswer(AuditEvents::page(events, cursor))), permitted.noted_at))
+        let (events, cursor) = page(&api, &request.caller, reader, limit).await?;
+        Ok(History::Ok(Content::Page(JsonAnswer(AuditEvents::page(events, cursor))), permitted.head))
     }
 }
 
 /// A page of so many events, and where the next one begins if there is one.
-async fn page(mut reader: AuditReader, limit: u32) -> Result<(Vec<AuditEvent>, Option<u64>), ApiError> {
-    let (mut events, mut last) = (vec![], None);
+async fn page(
+    api: &Api,
+    caller: &Caller,
+    mut reader: AuditReader,
+    limit: u32,
+) -> Result<(Vec<AuditEvent>, Option<u64>), ApiError> {
+    let (mut events, mut last, mut bytes) = (vec![], None, 0);
     loop {
         let left = limit - u32::try_from(events.len()).unwrap_or(limit);
-        if left == 0 {
+        if left == 0 || bytes > PAGE_BYTES {
             return Ok((events, last));
         }
-        let more = reader.next_page(left).await?;
+        let turn = api.audit_gate.page(caller).await?;
+        let more = reader.next_page(left.min(READ_AT_ONCE)).await?;
+        drop(turn);
         if more.is_empty() {
             return Ok((events, None));
         }
         last = more.last().map(|event| event.position);
+        bytes += more.iter().map(|event| event.data.len()).sum::<usize>();
         events.extend(more.iter().map(AuditEvent::from));
     }
 }
@@ -155,27 +176,44 @@ fn wants_lines(accept: &str) -> bool {
     accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(NDJSON)))
 }
 
+/// An export that goes on.
+struct Export {
+    api: Arc<Api>,
+    caller: Caller,
+    reader: AuditReader,
+    /// Events that are still to come, at most.
+    left: u64,
+    _share: Share<UserId>,
+}
+
+impl Export {
+    async fn next(&mut self) -> Result<Vec<RecordedEvent>, io::Error> {
+        let _turn = self.api.audit_gate.page(&self.caller).await.map_err(|_| io::Error::other(Crowded))?;
+        let limit = u32::try_from(self.left).unwrap_or(READ_AT_ONCE).min(READ_AT_ONCE);
+        self.reader.next_page(limit).await.map_err(io::Error::other)
+    }
+}
+
 /// Lines, made as the client takes them.
-fn lines(reader: AuditReader, limit: u64) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::unfold(Some((reader, limit)), |state| async {
-        let (mut reader, left) = state?;
-        if left == 0 {
+fn lines(export: Export) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(Some(export), |state| async {
+        let mut export = state?;
+        if export.left == 0 {
             return None;
         }
-        let page = reader.next_page(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT)).await;
-        let events = match page {
+        let events = match export.next().await {
             Ok(events) if events.is_empty() => return None,
             Ok(events) => events,
             // The client sees the connection break, and knows that something is missing.
-            Err(error) => return Some((Err(io::Error::other(error)), None)),
+            Err(error) => return Some((Err(error), None)),
         };
         let mut lines = Vec::with_capacity(events.len() * 512);
         for event in &events {
             write_line(&mut lines, event);
             lines.push(b'\n');
         }
-        let left = left.saturating_sub(events.len() as u64);
-        Some((Ok(Bytes::from(lines)), Some((reader, left))))
+        export.left = export.left.saturating_sub(events.len() as u64);
+        Some((Ok(Bytes::from(lines)), Some(export)))
     })
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use commands::{Caller, Error as CommandError};
-use domain::Timestamp;
 use domain::audit::AuditedThing;
 use domain::session::Audience;
+use domain::{Timestamp, UserId};
 use event_store::{Delivery, Position, RecordedEvent};
 use futures_util::{SinkExt, StreamExt, stream};
 use poem::http::header;
@@ -24,13 +24,14 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_util::sync::CancellationToken;
 
 use super::envelope::write_line;
-use super::events::MAX_LIMIT;
+use super::events::READ_AT_ONCE;
 use super::query::{Permitted, Query, Words};
 use crate::Api;
 use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
 use crate::realtime::Shared;
 use crate::realtime::upgrade::{accept_upgrade, wants_websocket};
+use crate::shares::Share;
 
 /// Pages of events that may wait for a client to take them.
 const WAITING_PAGES: usize = 2;
@@ -41,6 +42,8 @@ const LOOKS_A_SIGN: u32 = 15;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Nothing that a client says over the WebSocket is of interest.
 const MAX_HEARD_BYTES: usize = 1024;
+/// Longer than any event, which waits to be written by itself.
+const MAX_WRITTEN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Serves `/api/audit/events/stream`.
 pub(crate) struct LiveAuditStream(pub(crate) Arc<Shared>);
@@ -64,6 +67,7 @@ struct Opening {
 
 /// A live reading of the history.
 struct Live {
+    _share: Share<UserId>,
     pages: mpsc::Receiver<Page>,
     reader: Reader,
     looks: Interval,
@@ -101,6 +105,7 @@ impl Live {
         }
         let api = &shared.api;
         let reader = Reader::of(api, request).await?;
+        let share = api.audit_gate.stream(&reader.caller)?;
         let opening: Opening = request.params().map_err(|error| ApiError::invalid("query", &error.to_string()))?;
         // Whoever reconnects by itself repeats the address, and says in the header how far it has come since.
         let last = request.headers().get("last-event-id").map(|id| id.to_str().unwrap_or("?").parse());
@@ -120,12 +125,12 @@ impl Live {
         let request = commands::Request { caller: reader.caller, correlation_id: api.ids.next() };
         let permitted = query.permit(api, &request, AuditedThing::LiveStream).await?;
         let (tell, pages) = mpsc::channel(WAITING_PAGES);
-        // Up to its own note, which is a place in the log: from there on it is live.
-        let history = permitted.reader(api, permitted.noted_at.saturating_add(1)).await?;
-        tokio::spawn(tell_all(api.clone(), history, permitted, tell));
+        // Up to the head of the log: from there on it is live.
+        let history = permitted.reader(api, permitted.head.saturating_add(1)).await?;
+        tokio::spawn(tell_all(api.clone(), reader.caller, history, permitted, tell));
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { pages, reader, looks, looked: 0 })
+        Ok(Self { _share: share, pages, reader, looks, looked: 0 })
     }
 
     /// What is to go out next; none when there will be no more.
@@ -186,17 +191,27 @@ impl Reader {
 }
 
 /// Tells what has happened, and then what happens, at the pace of whoever takes it.
-async fn tell_all(api: Arc<Api>, mut history: AuditReader, permitted: Permitted, tell: mpsc::Sender<Page>) {
-    let Permitted { filter, after, from, noted_at, .. } = permitted;
+async fn tell_all(
+    api: Arc<Api>,
+    caller: Caller,
+    mut history: AuditReader,
+    permitted: Permitted,
+    tell: mpsc::Sender<Page>,
+) {
+    let Permitted { filter, after, from, head, .. } = permitted;
     loop {
-        match history.next_page(MAX_LIMIT).await {
+        let read = match api.audit_gate.page(&caller).await {
+            Ok(_turn) => history.next_page(READ_AT_ONCE).await.map_err(ApiError::from),
+            Err(crowded) => Err(crowded),
+        };
+        match read {
             Ok(events) if events.is_empty() => break,
             Ok(events) => {
                 if tell.send(Page::Events(events)).await.is_err() {
                     return;
                 }
             }
-            Err(error) => return drop(tell.send(Page::Failed(error.into())).await),
+            Err(error) => return drop(tell.send(Page::Failed(error)).await),
         }
     }
     let is_wanted = |event: &RecordedEvent| {
@@ -204,7 +219,7 @@ async fn tell_all(api: Arc<Api>, mut history: AuditReader, permitted: Permitted,
             && from.is_none_or(|from| Timestamp::from(event.recorded_at) >= from)
             && filter.matches(event)
     };
-    let mut subscription = api.store.subscribe(noted_at);
+    let mut subscription = api.store.subscribe(head);
     loop {
         let page = tokio::select! {
             delivery = subscription.next() => match delivery {
@@ -304,6 +319,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(mut live: Live, stream:
     let config = WebSocketConfig::default()
         .read_buffer_size(512)
         .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WRITTEN_BYTES)
         .max_message_size(Some(MAX_HEARD_BYTES))
         .max_frame_size(Some(MAX_HEARD_BYTES));
     let (mut sink, mut heard) = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await.split();

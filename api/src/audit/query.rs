@@ -30,16 +30,14 @@ pub(super) struct Query {
     pub(super) after: Position,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    /// For the note that they were said.
-    said: String,
 }
 
 /// A question that may be answered.
 pub(super) struct Permitted {
     pub(super) filter: AuditFilter,
     pub(super) after: Position,
-    /// Position of the note that it was asked, which the answer ends before.
-    pub(super) noted_at: Position,
+    /// Position of the last event in the log when it was asked, up to which the answer goes.
+    pub(super) head: Position,
     /// Position of the first event that is too late for it.
     pub(super) before: Position,
     /// Nothing that was recorded earlier is wanted.
@@ -50,15 +48,6 @@ impl Query {
     /// # Errors
     /// [`ApiError::ValidationError`], which names the word.
     pub(super) fn of(words: &Words) -> Result<Self, ApiError> {
-        let said = [
-            ("after", words.after.map(|after| after.to_string())),
-            ("type", words.event_type.clone()),
-            ("stream", words.stream.clone()),
-            ("actor", words.actor.clone()),
-            ("from", words.from.clone()),
-            ("to", words.to.clone()),
-        ];
-        let said = said.into_iter().filter_map(|(name, word)| Some(format!("{name}={}", word?)));
         let (from, to) = (time("from", words.from.as_deref())?, time("to", words.to.as_deref())?);
         if from.zip(to).is_some_and(|(from, to)| to < from) {
             return Err(ApiError::invalid("to", "must not be before from"));
@@ -80,29 +69,42 @@ impl Query {
             after: words.after.unwrap_or(0),
             from,
             to,
-            said: said.collect::<Vec<_>>().join("&"),
         })
     }
 
-    /// Notes that it is asked, if it may be.
+    /// Its filters in their canonical form, for the log; none when there are none. Where a page begins is no filter.
+    fn canonical(&self) -> Option<String> {
+        let AuditFilter { event_type, actor, stream, .. } = &self.filter;
+        let filters = [
+            ("type", event_type.clone()),
+            ("stream", stream.as_ref().map(ToString::to_string)),
+            ("actor", actor.map(|actor| actor.to_string())),
+            ("from", self.from.map(|from| from.to_string())),
+            ("to", self.to.map(|to| to.to_string())),
+        ];
+        let filters = filters.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        Some(filters.collect::<Vec<_>>().join("&")).filter(|filters| !filters.is_empty())
+    }
+
+    /// Has it recorded that it is asked, if it may be.
     pub(super) async fn permit(
         self,
         api: &Api,
         request: &commands::Request,
         what: AuditedThing,
     ) -> Result<Permitted, ApiError> {
-        let query = Some(self.said).filter(|said| !said.is_empty());
-        let noted = api.commands.read_history(request, HistoryRead { business: self.business, what, query }).await?;
+        let query = self.canonical();
+        let read = api.commands.read_history(request, HistoryRead { business: self.business, what, query }).await?;
         let mut after = self.after;
         if let Some(from) = self.from {
             after = after.max(api.position_before(from).await?);
         }
-        let mut before = noted.position;
+        let mut before = read.position.saturating_add(1);
         if let Some(to) = self.to {
             before = before.min(api.position_before(to.plus_ms(1)).await?.saturating_add(1));
         }
-        let filter = AuditFilter { business: noted.value.map(|business| business.0), ..self.filter };
-        Ok(Permitted { filter, after, noted_at: noted.position, before, from: self.from })
+        let filter = AuditFilter { business: read.value.map(|business| business.0), ..self.filter };
+        Ok(Permitted { filter, after, head: read.position, before, from: self.from })
     }
 }
 
@@ -111,7 +113,7 @@ impl Permitted {
     pub(super) async fn reader(&self, api: &Api, before: Position) -> Result<AuditReader, ApiError> {
         let (index, checkpoint) = &api.audit;
         if self.filter.needs_index() {
-            api.fresh(checkpoint, Some(before.min(self.noted_at))).await?;
+            api.fresh(checkpoint, Some(before.saturating_sub(1).min(self.head))).await?;
         }
         Ok(AuditReader::new(index.clone(), api.store.clone(), self.filter.clone(), self.after, before).await?)
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use commands::{HistoryRead, PastState, Until};
+use commands::{Caller, HistoryRead, PastState, Until};
 use domain::Timestamp;
 use domain::audit::AuditedThing;
-use event_store::StreamId;
+use event_store::{Position, StreamId};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Any, Example};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::envelope::AuditEvent;
-use super::events::{AuditEvents, MAX_LIMIT};
+use super::events::{AuditEvents, MAX_LIMIT, PAGE_BYTES, READ_AT_ONCE};
 use super::query::{stream_id, time};
 use crate::Api;
 use crate::auth::AdminToken;
@@ -81,18 +81,22 @@ impl StreamsApi {
             return Err(ApiError::invalid("limit", "must be 1 to 1000"));
         }
         let stream = named(&stream.0)?;
-        let noted_at = note(&api, &token, &stream, AuditedThing::Stream).await?;
-        let mut events = vec![];
+        let (head, caller) = record(&api, &token, &stream, AuditedThing::Stream).await?;
+        let (mut events, mut bytes) = (vec![], 0);
         let mut after = after.0.unwrap_or(0);
         let mut is_over = false;
-        while !is_over && events.len() < limit as usize {
-            let page = api.store.read_stream(&stream, after, limit as usize - events.len()).await;
+        while !is_over && events.len() < limit as usize && bytes <= PAGE_BYTES {
+            let turn = api.audit_gate.page(&caller).await?;
+            let at_once = (limit as usize - events.len()).min(READ_AT_ONCE as usize);
+            let page = api.store.read_stream(&stream, after, at_once).await;
+            drop(turn);
             let page = page.map_err(commands::Error::from)?;
             is_over = page.is_empty();
             after = page.last().map_or(after, |event| event.stream_version);
-            events.extend(page.iter().filter(|event| event.position < noted_at).map(AuditEvent::from));
+            bytes += page.iter().map(|event| event.data.len()).sum::<usize>();
+            events.extend(page.iter().filter(|event| event.position <= head).map(AuditEvent::from));
         }
-        Ok(Found::at(noted_at, AuditEvents::page(events, (!is_over).then_some(after))))
+        Ok(Found::at(head, AuditEvents::page(events, (!is_over).then_some(after))))
     }
 
     /// See what one thing was
@@ -114,12 +118,12 @@ impl StreamsApi {
             return Err(ApiError::invalid("at", "there is a position already"));
         }
         let stream = named(&stream.0)?;
-        let noted_at = note(&api, &token, &stream, AuditedThing::State).await?;
+        let (head, caller) = record(&api, &token, &stream, AuditedThing::State).await?;
         // Nothing that came after the question is part of the answer.
-        let latest = noted_at.saturating_sub(1);
-        let until = at.map_or(Until::Position(position.0.unwrap_or(latest).min(latest)), Until::Time);
+        let until = at.map_or(Until::Position(position.0.unwrap_or(head).min(head)), Until::Time);
+        let _turn = api.audit_gate.page(&caller).await?;
         let past = api.commands.state_of(&stream, until).await?;
-        Ok(Found::at(noted_at, StateThen::of(&stream, past)))
+        Ok(Found::at(head, StateThen::of(&stream, past)))
     }
 }
 
@@ -142,10 +146,15 @@ fn named(name: &str) -> Result<StreamId, ApiError> {
     stream_id(name).map_err(|_| ApiError::not_found("Stream"))
 }
 
-/// Notes that a stream is read, if the caller may.
-async fn note(api: &Api, token: &AdminToken, stream: &StreamId, what: AuditedThing) -> Result<u64, ApiError> {
+/// Has it recorded that a stream is read, if the caller may. The head of the log, up to which the answer goes, and the caller.
+async fn record(
+    api: &Api,
+    token: &AdminToken,
+    stream: &StreamId,
+    what: AuditedThing,
+) -> Result<(Position, Caller), ApiError> {
     let request = token.request(api);
     let business = Some(api.commands.must_see_stream(&request, stream).await?);
     let read = HistoryRead { business, what, query: Some(format!("stream={stream}")) };
-    Ok(api.commands.read_history(&request, read).await?.position)
+    Ok((api.commands.read_history(&request, read).await?.position, request.caller))
 }

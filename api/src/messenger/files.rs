@@ -19,7 +19,7 @@ use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::Created;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
-use crate::files::FileInfo;
+use crate::files::{FileInfo, Kept};
 use crate::openapi::Tag;
 use download::{Asked, asked_for, disposition};
 use upload::{Upload, receive};
@@ -102,7 +102,8 @@ impl FilesApi {
     /// Upload a file
     ///
     /// As `multipart/form-data`, in the field `file`; up to 50 MB. Then send it with a message, in `attachments`: until then it is
-    /// for nobody but you, and a file that no message carries is deleted after a day.
+    /// for nobody but you, and a file that no message carries is deleted after a day. Your files, and those of your business, may take
+    /// so much room together; `GET /me` says how much yours take.
     #[oai(path = "/", method = "post", operation_id = "uploadFile")]
     async fn upload(
         &self,
@@ -110,7 +111,13 @@ impl FilesApi {
         token: MessengerToken,
         upload: Upload,
     ) -> Result<Created<OneFile>, ApiError> {
-        let permit = api.files.permit(token.caller().business_id, token.caller().user_id)?;
+        let caller = token.caller();
+        let (messaging, _) = api.messaging(None).await?;
+        let kept = Kept {
+            of_user: messaging.kept_bytes(caller.user_id.0).await?,
+            of_business: messaging.kept_bytes(caller.business_id.0).await?,
+        };
+        let permit = api.files.permit(caller.business_id, caller.user_id, upload.announced_bytes(), kept)?;
         // On a task of its own, which throws away what it has got when its client hangs up.
         let receiving = tokio::spawn(receive(api.clone(), token.request(&api), upload, permit));
         let done = receiving.await.map_err(|error| ApiError::internal(&error))??;

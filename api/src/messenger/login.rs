@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::{ChangePassword, Device, FirstMessengerToken};
+use crate::auth::{Address, ChangePassword, Device, FirstMessengerToken};
 use crate::bodies::{Found, Refresh, Success};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
@@ -98,13 +98,14 @@ impl MessengerLoginApi {
         &self,
         api: Data<&Arc<Api>>,
         device: Device,
+        address: Address,
         body: JsonBody<MessengerLogin>,
     ) -> Result<Found<MessengerLoggedIn>, ApiError> {
         let email = EmailAddress::parse(&body.0.email)?;
         // An id that can't be one is an id that doesn't exist, and takes as long.
         let business = body.0.business_id.parse().unwrap_or(BusinessId(Uuid::nil()));
         api.limits.count_login(Some(business), &email)?;
-        let credentials = Credentials { email, password: body.0.password, user_agent: device.0 };
+        let credentials = Credentials { email, password: body.0.password, user_agent: device.0, address: address.0 };
         let done = api.commands.log_in(business, credentials, api.ids.next()).await?;
         Ok(MessengerLoggedIn::answer(&api, done))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::user::{Account, AvatarChange};
-use domain::{Avatar, PersonName};
+use domain::{Avatar, DisplayName};
 use poem::web::Data;
 use poem_openapi::param::Header;
 use poem_openapi::types::{Example, MaybeUndefined};
@@ -56,11 +56,24 @@ struct AboutMe {
     user: Me,
     /// Messages that one has got and not read, in all conversations
     unread_count: u64,
+    storage: Storage,
+}
+
+/// How much room one's files take
+#[derive(Object, Serialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+struct Storage {
+    /// Bytes that they take
+    used_bytes: u64,
+    /// Bytes that they may take; null when there is no limit
+    quota_bytes: Option<u64>,
 }
 
 impl Example for AboutMe {
     fn example() -> Self {
-        Self { success: true, user: Example::example(), unread_count: 3 }
+        let storage = Storage { used_bytes: 34_567, quota_bytes: Some(5_368_709_120) };
+        Self { success: true, user: Example::example(), unread_count: 3, storage }
     }
 }
 
@@ -117,7 +130,7 @@ impl MeApi {
         token: MessengerToken,
         body: JsonBody<ChangeMe>,
     ) -> Result<Found<AboutMe>, ApiError> {
-        let name = body.0.name.as_deref().map(PersonName::parse).transpose()?;
+        let name = body.0.name.as_deref().map(DisplayName::parse).transpose()?;
         let avatar = avatar(&body.0.avatar)?;
         let done = api.commands.change_own_profile(&token.request(&api), name, avatar).await?;
         AboutMe::answer(&api, done.value.account().cloned(), None, done.position).await
@@ -142,6 +155,9 @@ impl AboutMe {
             role: account.role.as_str().to_owned(),
             business_id: account.business_id.to_string(),
         };
-        Ok(Found::at(position.max(changed_at), Self { success: true, user, unread_count: unread.cast_unsigned() }))
+        let used_bytes = messaging.kept_bytes(account.id.0).await?;
+        let storage = Storage { used_bytes, quota_bytes: api.files.user_quota_bytes() };
+        let body = Self { success: true, user, unread_count: unread.cast_unsigned(), storage };
+        Ok(Found::at(position.max(changed_at), body))
     }
 }

@@ -4,23 +4,26 @@
 //! A connection is live, or it is behind. What a live one has no room for is not lost and doesn't end it: it falls behind, and a
 //! [replay](super::replay) brings it back from where it was, at the pace of its client.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use commands::Caller;
 use domain::{BusinessId, SessionId, Timestamp, UserId};
 use event_store::Position;
-use socketioxide::extract::SocketRef;
 use tokio::time::Instant;
 
 use super::frames::{Frame, Frames, Full};
 use super::handed_over::HandedOver;
 use super::outgoing::Outgoing;
+use super::socket_io::Outbox;
 use super::stream::{Cutter, Streams};
 use crate::error::{ErrorBody, ErrorCode};
 
-/// Live events that are kept for a connection that is being brought up to them.
+/// Live events that are kept for a connection that is being brought up to them, and their bytes.
 const KEPT: usize = 256;
+const KEPT_BYTES: usize = 512 * 1024;
 /// How long a client may make no room at all before it is cut.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait, at first and at most, before looking again whether a client has made room.
@@ -35,6 +38,8 @@ pub(super) struct Connection {
     pub(super) person: UserId,
     pub(super) business_id: BusinessId,
     pub(super) session_id: SessionId,
+    /// Address, or network, that it comes from, if that is known.
+    pub(super) address: Option<IpAddr>,
     /// When the token runs out that it was opened with.
     pub(super) open_until: Timestamp,
     outlet: Outlet,
@@ -53,9 +58,9 @@ fn next_turn() -> usize {
 
 /// Where events leave for the client.
 pub(super) enum Outlet {
-    /// The library's own buffer.
+    /// Packets of Socket.IO.
     SocketIo {
-        socket: SocketRef,
+        outbox: Arc<Outbox>,
         /// Cuts its stream, if it began with one and not with polling.
         cutter: Option<Cutter>,
         streams: Streams,
@@ -113,13 +118,31 @@ struct Progress {
 
 enum Phase {
     /// What is live is kept until what came before it has gone out.
-    Keeping(Vec<Outgoing>),
+    Keeping(Kept),
     /// Events go out as they come.
     Live,
     /// A replay has to bring it up to date.
     Behind,
     /// Nothing goes out any more.
     Closed,
+}
+
+/// Live events that are kept.
+#[derive(Default)]
+struct Kept {
+    events: Vec<Outgoing>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, event: &Outgoing) -> Result<(), Full> {
+        if self.events.len() >= KEPT || self.bytes + event.bytes() > KEPT_BYTES {
+            return Err(Full);
+        }
+        self.bytes += event.bytes();
+        self.events.push(event.clone());
+        Ok(())
+    }
 }
 
 /// What became of an event that was offered.
@@ -145,18 +168,19 @@ pub(super) enum Replayed {
 impl Connection {
     /// A connection to which nothing goes out yet.
     pub(super) fn new(
-        person: UserId,
-        business_id: BusinessId,
-        session_id: SessionId,
+        caller: Caller,
         open_until: Timestamp,
+        address: Option<IpAddr>,
         outlet: Outlet,
         handed_over: Arc<HandedOver>,
     ) -> Self {
         let progress = Mutex::new(Progress { phase: Phase::Behind, cursor: 0, has_missed: false });
+        let Caller { user_id, business_id, session_id, .. } = caller;
         Self {
-            person,
+            person: user_id,
             business_id,
             session_id,
+            address,
             open_until,
             outlet,
             handed_over,
@@ -170,7 +194,7 @@ impl Connection {
     pub(super) fn keep(&self) {
         let mut progress = self.progress();
         if !matches!(progress.phase, Phase::Closed) {
-            progress.phase = Phase::Keeping(vec![]);
+            progress.phase = Phase::Keeping(Kept::default());
         }
     }
 
@@ -208,7 +232,7 @@ impl Connection {
             }
             Phase::Live | Phase::Behind => return Err(progress.cursor),
         };
-        for event in kept {
+        for event in kept.events {
             self.put(&mut progress, &event).map_err(|Full| progress.cursor)?;
         }
         let caught_up = Outgoing::place("feed:caught-up", progress.cursor);
@@ -221,8 +245,11 @@ impl Connection {
     pub(super) fn offer(&self, event: &Outgoing) -> Offered {
         let mut progress = self.progress();
         match &mut progress.phase {
-            Phase::Keeping(kept) if kept.len() < KEPT => kept.push(event.clone()),
-            Phase::Keeping(_) => progress.phase = Phase::Behind,
+            Phase::Keeping(kept) => {
+                if kept.push(event).is_err() {
+                    progress.phase = Phase::Behind;
+                }
+            }
             Phase::Live => {
                 if self.put(&mut progress, event) == Err(Full) {
                     progress.phase = Phase::Behind;
@@ -239,9 +266,11 @@ impl Connection {
         let mut progress = self.progress();
         match &mut progress.phase {
             // It must not be overtaken by what it is about.
-            Phase::Keeping(kept) if kept.len() < KEPT => kept.push(event.clone()),
+            Phase::Keeping(kept) => {
+                let is_missed = kept.push(event).is_err();
+                progress.has_missed |= is_missed;
+            }
             Phase::Live => progress.has_missed |= self.outlet.try_send(event).is_err(),
-            Phase::Keeping(_) => progress.has_missed = true,
             // Once it is up to date it is told who is online.
             Phase::Behind | Phase::Closed => {}
         }
@@ -283,7 +312,7 @@ impl Connection {
     /// gone before the library begins to tell.
     pub(super) fn is_abandoned(&self) -> bool {
         let is_connected = match &self.outlet {
-            Outlet::SocketIo { socket, .. } => socket.connected(),
+            Outlet::SocketIo { outbox, .. } => !outbox.is_closed(),
             Outlet::Stream { frames, .. } => !frames.is_over(),
         };
         !is_connected && self.listed_at.elapsed() > CONNECTING
@@ -325,7 +354,7 @@ impl Connection {
 impl Outlet {
     fn try_send(&self, event: &Outgoing) -> Result<(), Full> {
         match self {
-            Self::SocketIo { socket, .. } => socket.emit(event.event(), event.data()).map_err(|_| Full),
+            Self::SocketIo { outbox, .. } => outbox.push(event.packet()),
             Self::Stream { frames, .. } => frames.push(Frame::Event(event.clone())),
         }
     }
@@ -333,16 +362,17 @@ impl Outlet {
     /// Whoever reads nothing would never take notice: after a moment the stream is cut.
     fn close(&self, why: Closing) {
         match self {
-            Self::SocketIo { socket, cutter, streams } => {
-                let (streams, id, cutter) = (streams.clone(), socket.id.to_string(), cutter.clone());
-                let end = move || match cutter {
-                    Some(cutter) => cutter.cancel(),
-                    None => streams.end(&id),
-                };
-                let is_told = why != Closing::TooSlow
-                    && socket.emit("error", &why.body()).is_ok()
-                    && socket.clone().disconnect().is_ok();
-                end_in_a_moment(is_told, end);
+            Self::SocketIo { outbox, cutter, streams } => {
+                let (streams, id, cutter) = (streams.clone(), outbox.id(), cutter.clone());
+                let is_told = why != Closing::TooSlow && outbox.say_farewell(&why.body()).is_ok();
+                let outbox = outbox.clone();
+                end_in_a_moment(is_told, move || {
+                    outbox.close();
+                    match cutter {
+                        Some(cutter) => cutter.cancel(),
+                        None => streams.end(&id),
+                    }
+                });
             }
             Self::Stream { frames, cutter } => {
                 let is_told = frames.push(Frame::Close(why)).is_ok();
@@ -366,6 +396,8 @@ fn end_in_a_moment(is_told: bool, end: impl FnOnce() + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
+    use domain::Role;
+    use domain::session::Audience;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -374,10 +406,15 @@ mod tests {
     fn connection(room: usize) -> (Connection, Frames) {
         let outlet = Frames::new(room);
         let outlet_end = Outlet::Stream { frames: outlet.clone(), cutter: Cutter::new() };
-        let (person, business) = (UserId(Uuid::nil()), BusinessId(Uuid::nil()));
+        let caller = Caller {
+            user_id: UserId(Uuid::nil()),
+            business_id: BusinessId(Uuid::nil()),
+            role: Role::BusinessUser,
+            session_id: SessionId(Uuid::nil()),
+            audience: Audience::Messenger,
+        };
         let open_until = Timestamp::from_unix_ms(i64::MAX);
-        let handed_over = Arc::new(HandedOver::default());
-        (Connection::new(person, business, SessionId(Uuid::nil()), open_until, outlet_end, handed_over), outlet)
+        (Connection::new(caller, open_until, None, outlet_end, Arc::default()), outlet)
     }
 
     fn event(position: Position) -> Outgoing {

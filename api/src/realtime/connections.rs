@@ -1,6 +1,7 @@
 //! Who is connected to this node.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster::Presence;
@@ -9,15 +10,31 @@ use event_store::Position;
 
 use super::connection::{Closing, Connection};
 use super::outgoing::Outgoing;
+use crate::error::ApiError;
 
 /// The connections of this node.
 pub(super) struct Connections {
     listed: Mutex<Listed>,
     presence: Presence,
+    limits: LiveLimits,
+}
+
+/// Maximum live connections to a node; 0 is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveLimits {
+    /// Of a session.
+    pub session: usize,
+    /// Of a user, in all their sessions.
+    pub user: usize,
+    /// From an address, or network of version 6.
+    pub address: usize,
+    /// Those over Socket.IO that have not said yet who they are, from an address.
+    pub unknown: usize,
 }
 
 struct Listed {
     people: HashMap<UserId, Vec<Arc<Connection>>>,
+    addresses: HashMap<IpAddr, usize>,
     businesses: HashMap<BusinessId, HashSet<UserId>>,
     /// Position of the last event of the log whose people have been looked up here. Whoever is listed gets what comes after it.
     position: Position,
@@ -25,21 +42,29 @@ struct Listed {
 
 impl Connections {
     /// Nobody yet; they will be told what comes after a position.
-    pub(super) fn new(presence: Presence, position: Position) -> Self {
-        let listed = Listed { people: HashMap::new(), businesses: HashMap::new(), position };
-        Self { listed: Mutex::new(listed), presence }
+    pub(super) fn new(presence: Presence, position: Position, limits: LiveLimits) -> Self {
+        let listed = Listed { people: HashMap::new(), addresses: HashMap::new(), businesses: HashMap::new(), position };
+        Self { listed: Mutex::new(listed), presence, limits }
     }
 
     /// Lists a connection.
-    pub(super) fn add(&self, connection: &Arc<Connection>) {
-        // First, since it may be struck off as soon as it is listed.
-        self.presence.connected(connection.person, connection.business_id);
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimit`] when its session, its user or its address has as many as may be.
+    pub(super) fn add(&self, connection: &Arc<Connection>) -> Result<(), ApiError> {
         {
             let mut listed = self.listed();
+            listed.must_have_room(connection, self.limits)?;
+            if let Some(address) = connection.address {
+                *listed.addresses.entry(address).or_default() += 1;
+            }
             listed.people.entry(connection.person).or_default().push(connection.clone());
             listed.businesses.entry(connection.business_id).or_default().insert(connection.person);
+            // With it, since it may be struck off as soon as it is listed.
+            self.presence.connected(connection.person, connection.business_id);
         }
         metrics::gauge!("switchboard_connections").increment(1);
+        Ok(())
     }
 
     /// Strikes a connection off, if it is listed.
@@ -53,7 +78,9 @@ impl Connections {
             if connections.len() == before {
                 return;
             }
-            if connections.is_empty() {
+            let is_last = connections.is_empty();
+            listed.leave_address(connection);
+            if is_last {
                 listed.people.remove(&connection.person);
                 if let Some(people) = listed.businesses.get_mut(&connection.business_id) {
                     people.remove(&connection.person);
@@ -138,5 +165,34 @@ impl Connections {
 
     fn listed(&self) -> MutexGuard<'_, Listed> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listed {
+    fn must_have_room(&self, connection: &Connection, limits: LiveLimits) -> Result<(), ApiError> {
+        let own = self.people.get(&connection.person).map_or(&[][..], Vec::as_slice);
+        let of_session = own.iter().filter(|other| other.session_id == connection.session_id).count();
+        let of_address = connection.address.and_then(|address| self.addresses.get(&address)).copied().unwrap_or(0);
+        for (held, most, whose) in [
+            (of_session, limits.session, "this session"),
+            (own.len(), limits.user, "this user"),
+            (of_address, limits.address, "this address"),
+        ] {
+            if most > 0 && held >= most {
+                let reason = format!("Too many live connections of {whose}: close one of its {most}");
+                return Err(ApiError::too_many(&reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_address(&mut self, connection: &Connection) {
+        let Some(address) = connection.address else { return };
+        if let Some(count) = self.addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
+        }
     }
 }

@@ -22,8 +22,10 @@ use crate::json_body;
 use crate::limits::Emit;
 use crate::messenger::{Message, SendMessage, call_status};
 
-/// Emits of one connection that may wait to be worked on: with what they carry, and without, to be refused.
+/// Emits of one connection that may wait to be worked on: with what they carry, up to so many bytes of it, and without, to be
+/// refused.
 const WAITING: usize = 64;
+const WAITING_BYTES: usize = 512 * 1024;
 const WAITING_TO_BE_REFUSED: usize = 16_384;
 
 /// What tells a client how its emit went, once there is room to tell it.
@@ -84,14 +86,22 @@ pub(super) struct Client {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Emitted>,
+    /// Of what they carry.
+    bytes: usize,
     is_worked_on: bool,
 }
 
-/// What a client has said.
+/// What a client has said: what to do, or why it isn't done.
 struct Emitted {
-    /// What to do; none when there was no room to keep it.
-    what: Option<(String, Payload)>,
+    what: Result<(String, Payload), Box<ApiError>>,
     answer: Answer,
+}
+
+impl Emitted {
+    fn bytes(&self) -> usize {
+        let Ok((event, payload)) = &self.what else { return 0 };
+        event.len() + payload.as_ref().map_or(0, |payload| payload.get().len())
+    }
 }
 
 /// A client says more than anybody could keep.
@@ -105,13 +115,25 @@ impl Client {
 
     /// Does what a client asks for, after what it has asked for before, and has it answered.
     pub(super) fn hear(self: &Arc<Self>, event: String, payload: Payload, answer: Answer) -> Result<(), Flooded> {
+        self.take_in(Emitted { what: Ok((event, payload)), answer })
+    }
+
+    /// Refuses what a client asks for, after what it has asked for before.
+    pub(super) fn refuse(self: &Arc<Self>, why: ApiError, answer: Answer) -> Result<(), Flooded> {
+        self.take_in(Emitted { what: Err(Box::new(why)), answer })
+    }
+
+    fn take_in(self: &Arc<Self>, mut emitted: Emitted) -> Result<(), Flooded> {
         {
             let mut queue = self.queue();
             if queue.waiting.len() >= WAITING_TO_BE_REFUSED {
                 return Err(Flooded);
             }
-            let what = (queue.waiting.len() < WAITING).then_some((event, payload));
-            queue.waiting.push_back(Emitted { what, answer });
+            if queue.waiting.len() >= WAITING || queue.bytes + emitted.bytes() > WAITING_BYTES {
+                emitted.what = Err(Box::new(too_many()));
+            }
+            queue.bytes += emitted.bytes();
+            queue.waiting.push_back(emitted);
             if std::mem::replace(&mut queue.is_worked_on, true) {
                 return Ok(());
             }
@@ -126,13 +148,14 @@ impl Client {
             let next = {
                 let mut queue = self.queue();
                 let next = queue.waiting.pop_front();
+                queue.bytes -= next.as_ref().map_or(0, Emitted::bytes);
                 queue.is_worked_on = next.is_some();
                 next
             };
             let Some(Emitted { what, answer }) = next else { return };
             let outcome = match what {
-                Some((event, payload)) => self.handle(&event, payload.as_deref()).await,
-                None => Err(too_many()),
+                Ok((event, payload)) => self.handle(&event, payload.as_deref()).await,
+                Err(why) => Err(*why),
             };
             answer(outcome).await;
         }
@@ -227,7 +250,7 @@ impl Client {
     }
 }
 
-pub(super) fn too_many() -> ApiError {
+fn too_many() -> ApiError {
     ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once: wait for their acknowledgements").into()
 }
 

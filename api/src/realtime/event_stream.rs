@@ -10,30 +10,23 @@ use poem::{Body, Response};
 use tokio::time::Interval;
 use tokio_util::sync::DropGuard;
 
-use super::connection::Outlet;
+use super::Shared;
 use super::frames::{Frame, Frames};
-use super::opening::{Listed, Opening};
-use super::{STREAM_FRAMES, Shared};
+use super::opening::{Listed, Opened};
+use super::stream::Cutter;
 
 /// How often the client hears that the stream is alive. How far the feed is, it hears as an event.
 const COMMENT: Duration = Duration::from_secs(15);
 
 /// Opens a stream of events.
-pub(super) async fn open(shared: &Arc<Shared>, opening: Opening) -> Response {
-    let frames = Frames::new(STREAM_FRAMES);
-    let cutter = shared.streams.cutter();
-    let outlet = Outlet::Stream { frames: frames.clone(), cutter: cutter.clone() };
-    let connection = shared.admit(opening.caller, opening.open_until, opening.since, outlet);
+pub(super) async fn open(shared: &Arc<Shared>, opened: Opened, cutter: Cutter) -> Response {
+    let Opened { since, listed, .. } = opened;
+    let (frames, connection) = (listed.frames.clone(), listed.connection.clone());
     let mut comments = tokio::time::interval(COMMENT);
     comments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let writing = Writing {
-        comments,
-        is_over: false,
-        _listed: Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() },
-        frames,
-        _cut_with_it: cutter.clone().drop_guard(),
-    };
-    shared.welcome(connection, opening.since).await;
+    let writing =
+        Writing { comments, is_over: false, _listed: listed, frames, _cut_with_it: cutter.clone().drop_guard() };
+    shared.welcome(connection, since).await;
     let body = stream::unfold(writing, move |mut writing| {
         let cutter = cutter.clone();
         async move {

@@ -1,5 +1,5 @@
 //! What a stream of ours is to write, on its way from those who have something to say to the one who writes. It is bounded like a
-//! channel; but it takes no memory while it is empty, which a connection's is nearly always.
+//! channel, and by bytes; but it takes no memory while it is empty, which a connection's is nearly always.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,16 @@ pub(super) enum Frame {
     Close(Closing),
 }
 
+impl Frame {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.bytes(),
+            Self::Answer(answer) => answer.len(),
+            Self::Close(_) => 0,
+        }
+    }
+}
+
 /// There is no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
@@ -34,11 +44,15 @@ struct Queue {
     room: usize,
 }
 
+/// Maximum bytes of events that may wait for a stream to be written, and of answers. One that is larger waits alone.
+pub(super) const MAX_WAITING_BYTES: usize = 512 * 1024;
+
 #[derive(Default)]
 struct Waiting {
     frames: VecDeque<Frame>,
-    /// Those of them that are no answers.
+    /// Those of them that are no answers, and their bytes.
     events: usize,
+    event_bytes: usize,
     /// Answers that wait, or are promised. They have room of their own.
     answers: usize,
     is_over: bool,
@@ -57,10 +71,13 @@ impl Frames {
     pub(super) fn push(&self, frame: Frame) -> Result<(), Full> {
         {
             let mut waiting = self.waiting();
-            if waiting.is_over || waiting.events >= self.0.room {
+            let bytes = frame.bytes();
+            let is_too_much = waiting.events > 0 && waiting.event_bytes + bytes > MAX_WAITING_BYTES;
+            if waiting.is_over || waiting.events >= self.0.room || is_too_much {
                 return Err(Full);
             }
             waiting.events += 1;
+            waiting.event_bytes += bytes;
             waiting.frames.push_back(frame);
         }
         self.0.changed.notify_one();
@@ -91,9 +108,12 @@ impl Frames {
         if waiting.frames.is_empty() {
             waiting.frames = VecDeque::new();
         }
-        match frame {
+        match &frame {
             Some(Frame::Answer(_)) => waiting.answers -= 1,
-            Some(Frame::Event(_) | Frame::Close(_)) => waiting.events -= 1,
+            Some(event @ (Frame::Event(_) | Frame::Close(_))) => {
+                waiting.events -= 1;
+                waiting.event_bytes -= event.bytes();
+            }
             None => {}
         }
         frame
@@ -156,6 +176,20 @@ mod tests {
         assert!(matches!(frames.take(), Some(Frame::Close(_))));
         assert!(frames.take().is_none());
         assert_eq!(frames.waiting().frames.capacity(), 0, "it takes no memory");
+    }
+
+    #[test]
+    fn bytes_are_counted_and_not_only_frames() {
+        let frames = Frames::new(100);
+        let large = || Frame::Event(Outgoing::passing("x", "y".repeat(MAX_WAITING_BYTES / 4)));
+        for _ in 0..3 {
+            frames.push(large()).unwrap();
+        }
+        assert_eq!(frames.push(large()), Err(Full));
+        while frames.take().is_some() {}
+        let larger_than_all = Frame::Event(Outgoing::passing("x", "y".repeat(MAX_WAITING_BYTES)));
+        frames.push(larger_than_all).unwrap();
+        assert_eq!(frames.push(large()), Err(Full));
     }
 
     #[tokio::test]

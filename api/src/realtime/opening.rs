@@ -1,5 +1,6 @@
 //! Opening the streams that are ours: who may, and from where on.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use commands::{Caller, Claims};
@@ -11,20 +12,30 @@ use poem::http::{HeaderMap, Uri};
 use poem::{Endpoint, Request, Response, Result};
 use tokio_util::future::FutureExt as _;
 
-use super::connection::Connection;
+use super::connection::{Connection, Outlet};
 use super::frames::Frames;
+use super::stream::Cutter;
 use super::upgrade::{accept_upgrade, wants_websocket};
-use super::{Shared, event_stream, websocket};
+use super::{STREAM_FRAMES, Shared, event_stream, websocket};
 use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
 
 /// Who opens a stream, and from where on.
-pub(super) struct Opening {
-    pub(super) caller: Caller,
+struct Opening {
+    caller: Caller,
     /// Until when it may stay open.
-    pub(super) open_until: Timestamp,
+    open_until: Timestamp,
     /// The place in the feed up to which the client has got everything; without one, it gets what happens from now on.
+    since: Option<Position>,
+    /// Where it comes from, if that is known.
+    address: Option<IpAddr>,
+}
+
+/// A stream that is listed, and about to be written.
+pub(super) struct Opened {
+    pub(super) caller: Caller,
     pub(super) since: Option<Position>,
+    pub(super) listed: Listed,
 }
 
 impl Opening {
@@ -40,9 +51,10 @@ impl Opening {
             }
         }
         let authenticated = authenticate(shared, request.headers(), uri).await;
+        let address = shared.api.trusted_proxies.client_of(request);
         if let Err(ApiError::Unauthorized(_)) = &authenticated {
             // Whoever tries tokens is nobody in particular.
-            shared.api.limits.count_address(shared.api.trusted_proxies.client_of(request))?;
+            shared.api.limits.count_address(address)?;
         }
         let (caller, open_until) = authenticated?;
         shared.api.limits.count_request(caller.session_id)?;
@@ -53,7 +65,16 @@ impl Opening {
         };
         let since = since
             .map(|(name, text)| text.parse().map_err(|_| ApiError::invalid(name, "must be a position in the feed")));
-        Ok(Self { caller, open_until, since: since.transpose()? })
+        Ok(Self { caller, open_until, since: since.transpose()?, address })
+    }
+
+    /// Lists the stream, which `cutter` cuts.
+    fn list(self, shared: &Arc<Shared>, cutter: Cutter) -> Result<Opened, ApiError> {
+        let Self { caller, open_until, since, address } = self;
+        let frames = Frames::new(STREAM_FRAMES);
+        let outlet = Outlet::Stream { frames: frames.clone(), cutter };
+        let connection = shared.admit(caller, open_until, since, address, outlet)?;
+        Ok(Opened { caller, since, listed: Listed { shared: shared.clone(), connection, frames } })
     }
 }
 
@@ -97,8 +118,9 @@ impl Endpoint for EventStreamEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        let opening = Opening::of(&self.0, &request).await?;
-        Ok(event_stream::open(&self.0, opening).await)
+        let cutter = self.0.streams.cutter();
+        let opened = Opening::of(&self.0, &request).await?.list(&self.0, cutter.clone())?;
+        Ok(event_stream::open(&self.0, opened, cutter).await)
     }
 }
 
@@ -112,11 +134,12 @@ impl Endpoint for WebSocketEndpoint {
         let Some(key) = wants_websocket(request.headers()) else {
             return Ok(respond(ErrorBody::new(ErrorCode::ValidationError, "This is for WebSocket only")));
         };
-        let opening = Opening::of(&self.0, &request).await?;
         let shared = self.0.clone();
         let cutter = shared.streams.cutter();
+        // Before the upgrade, so that whoever may not have another one is told why.
+        let opened = Opening::of(&shared, &request).await?.list(&shared, cutter.clone())?;
         accept_upgrade(&request, &key, move |stream| {
-            let served = websocket::serve(shared, opening, stream, cutter.clone());
+            let served = websocket::serve(shared, opened, stream);
             served.with_cancellation_token_owned(cutter).map(drop)
         })
     }

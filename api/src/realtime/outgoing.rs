@@ -73,8 +73,14 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn data(&self) -> &RawValue {
-        &self.0.data
+    /// How much there is of it, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.event.len() + self.0.data.get().len()
+    }
+
+    /// As a packet of Socket.IO: an event with one argument.
+    pub(super) fn packet(&self) -> String {
+        format!("2[\"{}\",{}]", self.0.event, self.0.data.get())
     }
 
     /// What goes with it, taken apart again: for those who poll.
@@ -127,6 +133,7 @@ mod tests {
     fn each_transport_has_its_form() {
         let event = Outgoing::durable("message:read", 7, json!({"messageId": "x\ny"}));
         assert_eq!(event.frame(), r#"{"position":7,"type":"message:read","data":{"messageId":"x\ny"}}"#);
+        assert_eq!(event.packet(), r#"2["message:read",{"messageId":"x\ny"}]"#);
         assert_eq!(event.server_sent(), "id: 7\nevent: message:read\ndata: {\"messageId\":\"x\\ny\"}\n\n");
         let passing = Outgoing::passing("user:online", "id");
         assert_eq!(passing.frame(), r#"{"type":"user:online","data":"id"}"#);

@@ -8,29 +8,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::Error;
-use domain::{Known, MessageId, UserId};
-use event_store::Position;
+use domain::{BusinessId, Known, MessageId, UserId};
+use event_store::{EventStore, Position, RecordedEvent, StoreError};
 use projections::messaging::MessagingQueries;
 use projections::{Checkpoint, NotThereYet, QueryError};
-use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::connection::{Closing, Connection, Replayed};
 use super::feed_event::{FeedEvent, Told};
 use super::outgoing::Outgoing;
 use super::payloads::UsersOnline;
+use crate::fair_queue::{Crowded, FairQueue, FairTurn, Room};
 
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 100;
 /// Pages that a node reads at the same time: a storm of clients that come back leaves those who send their share.
 const READERS: usize = 2;
+/// Users who poll that a node answers at the same time: one request of each.
+const POLLS: usize = 32;
+/// How many may wait for a page, and for an answer to a poll. Those who wait for pages are connections, which are bounded elsewhere.
+const WAITING_READERS: Room = Room { member: 64, group: 100_000 };
+const WAITING_POLLS: Room = Room { member: 8, group: 1000 };
+/// Events that are taken from the log at once.
+const READ_AT_ONCE: usize = 50;
+/// Bytes of events on a page; it ends with the event that exceeds them.
+const PAGE_BYTES: usize = 512 * 1024;
 /// How long to wait for the feed to come as far as what is live.
 const FEED_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Reads the feed on behalf of those who were away.
 pub(super) struct Replays {
-    readers: Semaphore,
+    readers: FairQueue<BusinessId, UserId>,
+    polls: FairQueue<BusinessId, UserId>,
 }
 
 /// Some of what somebody has missed.
@@ -51,25 +61,37 @@ pub(crate) enum ReplayError {
     #[error(transparent)]
     Behind(#[from] NotThereYet),
     #[error(transparent)]
-    Store(#[from] event_store::StoreError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Commands(#[from] Error),
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
 }
 
 impl Replays {
     pub(super) fn new() -> Self {
-        Self { readers: Semaphore::new(READERS) }
+        Self { readers: FairQueue::new(READERS), polls: FairQueue::new(POLLS) }
+    }
+
+    /// Waits until no other poll of this user is answered.
+    pub(super) async fn poll_turn(
+        &self,
+        business: BusinessId,
+        person: UserId,
+    ) -> Result<FairTurn<BusinessId, UserId>, ReplayError> {
+        Ok(self.polls.turn(business, person, WAITING_POLLS).await?)
     }
 
     /// What somebody has missed since a position, at most `limit` events of the log.
     pub(super) async fn missed(
         &self,
         shared: &Shared,
+        business: BusinessId,
         person: UserId,
         since: Position,
         limit: u32,
     ) -> Result<Missed, ReplayError> {
-        let reader = self.readers.acquire().await;
+        let reader = self.readers.turn(business, person, WAITING_READERS).await?;
         let api = &shared.api;
         let page = api.feed.0.after(person, since, limit).await?;
         // A place that the log has never got to is one of another log.
@@ -77,7 +99,7 @@ impl Replays {
         if since < page.horizon || is_unknown {
             return Ok(Missed { events: vec![], position: page.head, is_all: true, is_reset: true });
         }
-        let recorded = api.store.read_at(&page.positions).await?;
+        let recorded = read_some(&*api.store, &page.positions).await?;
         // What can't be read is parked by the feed, and so isn't in it.
         let facts = recorded.iter().filter_map(|event| Some((event.position, FeedEvent::of(event).ok()??)));
         let mut facts: Vec<(Position, FeedEvent)> = facts.collect();
@@ -93,6 +115,26 @@ impl Replays {
         let position = if is_all { page.head.max(since) } else { last };
         Ok(Missed { events, position, is_all, is_reset: false })
     }
+}
+
+/// Reads the events at these positions, up to so many bytes of them.
+async fn read_some(store: &dyn EventStore, positions: &[Position]) -> Result<Vec<RecordedEvent>, StoreError> {
+    let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+    for chunk in positions.chunks(READ_AT_ONCE) {
+        let read = store.read_at(chunk).await?;
+        let is_whole = read.len() == chunk.len();
+        for event in read {
+            bytes += event.data.len();
+            events.push(event);
+            if bytes > PAGE_BYTES {
+                return Ok(events);
+            }
+        }
+        if !is_whole {
+            break;
+        }
+    }
+    Ok(events)
 }
 
 /// Makes of messages what has become of them since: what was deleted is never said again.
@@ -150,14 +192,15 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
         if connection.is_closed() {
             return Replayed::Closed;
         }
-        let missed = match shared.replays.missed(shared, connection.person, since, PAGE_EVENTS).await {
-            Ok(missed) => missed,
-            Err(error) => {
-                tracing::warn!(%error, "somebody waits for the feed");
-                tokio::time::sleep(RETRY_PAUSE).await;
-                continue;
-            }
-        };
+        let missed =
+            match shared.replays.missed(shared, connection.business_id, connection.person, since, PAGE_EVENTS).await {
+                Ok(missed) => missed,
+                Err(error) => {
+                    tracing::warn!(%error, "reading the feed for a connection failed; retrying");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+            };
         let reset = missed.is_reset.then(|| Outgoing::place("feed:reset", missed.position));
         for event in missed.events.iter().chain(&reset) {
             match connection.replay(event).await {

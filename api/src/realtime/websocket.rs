@@ -17,12 +17,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::connection::{Closing, Outlet};
+use super::connection::Closing;
 use super::emits::{Client, Outcome, Payload};
-use super::frames::{Frame, Frames, Promise};
-use super::opening::{Listed, Opening};
-use super::stream::Cutter;
-use super::{MAX_MESSAGE_BYTES, STREAM_FRAMES, Shared};
+use super::frames::{Frame, Promise};
+use super::opening::Opened;
+use super::{MAX_MESSAGE_BYTES, Shared};
 use crate::error::{ErrorBody, ErrorCode};
 
 /// How often a client is asked whether it is there.
@@ -37,6 +36,8 @@ fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(256)
         .write_buffer_size(0)
+        // Answers to pings, which the library makes by itself: whoever doesn't read gets no more of them.
+        .max_write_buffer_size(MAX_MESSAGE_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
@@ -62,17 +63,13 @@ struct Answer {
 /// Serves one connection until it ends. No `async fn`: that would keep what it begins with for as long as it lasts.
 pub(super) fn serve<S>(
     shared: Arc<Shared>,
-    Opening { caller, open_until, since }: Opening,
+    Opened { caller, since, listed }: Opened,
     stream: S,
-    cutter: Cutter,
 ) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let frames = Frames::new(STREAM_FRAMES);
-    let outlet = Outlet::Stream { frames: frames.clone(), cutter };
-    let connection = shared.admit(caller, open_until, since, outlet);
-    let listed = Listed { shared: shared.clone(), connection: connection.clone(), frames: frames.clone() };
+    let (frames, connection) = (listed.frames.clone(), listed.connection.clone());
     let client = Arc::new(Client::new(shared.clone(), caller));
     // In a box for the same reason.
     let begun = Box::pin(async move {

@@ -1,9 +1,9 @@
 //! Where the programs of Postgres are.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::ManagedPostgresError;
+use crate::machine::program;
 
 const OLDEST_MAJOR_VERSION: u32 = 15;
 
@@ -50,7 +50,7 @@ impl Binaries {
         if !dir.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(&postgres).arg("--version").output().ok()?;
+        let output = program(&postgres).arg("--version").output().ok()?;
         let major_version = parse_version(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { dir, major_version })
     }

@@ -1,11 +1,12 @@
 //! As whom Postgres runs: as ourselves, unless we are root, which it refuses.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{ManagedPostgresError, files};
+use crate::machine::program;
 
 /// As whom Postgres runs, and how to run it so that it dies with us.
 #[derive(Debug, Clone)]
@@ -37,6 +38,9 @@ impl Identity {
         let (uid, gid) = account("postgres")
             .or_else(|| account("nobody"))
             .ok_or(ManagedPostgresError::Root("there is no user postgres or nobody to run it"))?;
+        // Nobody else gets in, and this user only through, to what is its own.
+        chown(data_dir, None, Some(gid)).map_err(files("give the group of", data_dir))?;
+        fs::set_permissions(data_dir, Permissions::from_mode(0o710)).map_err(files("close", data_dir))?;
         let mut identity = Self { setpriv, user: Some(User { uid, gid, needs_search: false }) };
         if !identity.can_enter(data_dir)
             && let Some(user) = &mut identity.user
@@ -50,9 +54,9 @@ impl Identity {
     }
 
     /// A command that runs a program as whom Postgres runs.
-    pub(super) fn command(&self, program: &Path) -> Command {
-        let Some(setpriv) = &self.setpriv else { return Command::new(program) };
-        let mut command = Command::new(setpriv);
+    pub(super) fn command(&self, path: &Path) -> Command {
+        let Some(setpriv) = &self.setpriv else { return program(path) };
+        let mut command = program(setpriv);
         if let Some(user) = &self.user {
             command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)]);
             command.arg("--clear-groups");
@@ -63,7 +67,7 @@ impl Identity {
             }
         }
         // When we die, even by SIGKILL, Postgres shuts down in order.
-        command.args(["--pdeathsig=INT", "--"]).arg(program);
+        command.args(["--pdeathsig=INT", "--"]).arg(path);
         command
     }
 

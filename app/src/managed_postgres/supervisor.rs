@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -12,6 +12,7 @@ use super::binaries::Binaries;
 use super::cluster::Cluster;
 use super::identity::Identity;
 use super::{ManagedPostgresError, files};
+use crate::machine::program;
 
 /// How long Postgres may take to stop before it is killed, which costs it a recovery next time.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -228,7 +229,7 @@ impl Server {
     /// Whether this process is a Postgres that runs this very cluster. The file it left behind may be old, and its number somebody
     /// else's by now.
     fn is_ours(&self, process_id: u32) -> bool {
-        let output = Command::new("ps").args(["-ww", "-o", "args=", "-p", &process_id.to_string()]).output();
+        let output = program("ps").args(["-ww", "-o", "args=", "-p", &process_id.to_string()]).output();
         let cluster = self.cluster.dir().display().to_string();
         output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&format!("-D {cluster}")))
     }
@@ -240,6 +241,6 @@ impl Server {
 
 fn signal(process_id: u32, name: &str) {
     if process_id > 0 {
-        let _ = Command::new("kill").args(["-s", name, &process_id.to_string()]).stderr(Stdio::null()).status();
+        let _ = program("kill").args(["-s", name, &process_id.to_string()]).stderr(Stdio::null()).status();
     }
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AllowedOrigins, Api, Files, IceServers, Limits, Realtime, SigningKey, Tokens, TrustedProxies};
+use api::{
+    Api, AuditGate, FileQuotas, FileStore, Files, IceServers, Limits, LiveLimits, OwnPages, RateLimits, Realtime,
+    SigningKey, Tokens, TrustedProxies,
+};
 use async_trait::async_trait;
 use cluster::{Bus, NodeId, Presence, Tickets};
 use commands::{
-    ActiveCall, Clock, Commands, DEMO_PASSWORD, Foundations, Ids, KeyedHash, LookupError, Lookups, Passwords,
-    UnfinishedLogin,
+    ActiveCall, Clock, Commands, DEMO_PASSWORD, Foundations, HashedFor, Ids, KeyedHash, LookupError, Lookups,
+    Passwords, TooManyHashes, UnfinishedLogin,
 };
 use domain::{CallId, EmailAddress, FileId, MessageId, Password, Timestamp, UserId};
 use event_store::memory::MemoryStore;
@@ -92,14 +95,19 @@ impl Product {
             projections,
             presence,
             tickets: Tickets::new(pool, || [7; 32]),
-            files: Files::new(Arc::new(InMemory::new()), 1024, 8),
+            files: Files::new(
+                FileStore { store: Arc::new(InMemory::new()), part_bytes: 1024, at_once: 8, free_bytes: None },
+                FileQuotas { user_bytes: 0, business_bytes: 0, reserve_bytes: 0 },
+            ),
             ice_servers: IceServers { stun_urls: vec![], turn: None },
             store,
             tokens: Tokens::new(&[SigningKey { id: "key".to_owned(), secret: [7; 32] }], 60 * MINUTE_MS),
             clock,
             ids,
-            allowed_origins: AllowedOrigins::OwnOnly,
-            limits: Limits::new(0, 0, 0),
+            own_pages: OwnPages::default(),
+            limits: Limits::new(RateLimits { authentication: 0, requests: 0, anonymous: 0, handshakes: 0 }),
+            live_limits: LiveLimits { session: 0, user: 0, address: 0, unknown: 0 },
+            audit_gate: AuditGate::default(),
             trusted_proxies: TrustedProxies::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         });
@@ -189,12 +197,12 @@ struct Plain;
 
 #[async_trait]
 impl Passwords for Plain {
-    async fn hash(&self, password: Password) -> String {
-        password.into_string()
+    async fn hash(&self, _: HashedFor, password: Password) -> Result<String, TooManyHashes> {
+        Ok(password.into_string())
     }
 
-    async fn verify(&self, password: String, hash: Option<String>) -> bool {
-        hash.is_some_and(|hash| hash == password)
+    async fn verify(&self, _: HashedFor, password: String, hash: Option<String>) -> Result<bool, TooManyHashes> {
+        Ok(hash.is_some_and(|hash| hash == password))
     }
 }
 

@@ -11,7 +11,7 @@ impl Node {
     async fn person(&self, business_id: BusinessId, name: &str) -> Request {
         let new = NewUser {
             email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
-            name: PersonName::parse(name).unwrap(),
+            name: DisplayName::parse(name).unwrap(),
             ..new_user(business_id)
         };
         let account = self.commands.create_user(&super_admin(), new).await.unwrap().value;
@@ -124,6 +124,7 @@ async fn a_line_taken_for_a_call_that_never_began_is_free_after_a_while() {
         call_id: CallId(Uuid::from_u128(9999)),
         must_be_free: true,
         over: vec![id(&call)],
+        answered: vec![],
         at: node.commands.clock.now(),
     };
     let take = domain::line::LineCommand::Take(take);

@@ -10,6 +10,7 @@ fn credentials(password: &str) -> Credentials {
         email: EmailAddress::parse("ann@example.com").unwrap(),
         password: password.to_owned(),
         user_agent: None,
+        address: None,
     }
 }
 

@@ -19,7 +19,7 @@ fn create_as(role: Role, business_id: BusinessId) -> UserCommand {
         id: ID,
         business_id,
         email: EmailAddress::parse("jane@business.com").unwrap(),
-        name: PersonName::parse("Jane Smith").unwrap(),
+        name: DisplayName::parse("Jane Smith").unwrap(),
         avatar: None,
         role,
         password_hash: "$argon2id$…".into(),
@@ -82,7 +82,7 @@ fn change() -> ChangeUser {
 }
 
 fn rename(name: &str) -> UserCommand {
-    UserCommand::Change(ChangeUser { name: Some(PersonName::parse(name).unwrap()), ..change() })
+    UserCommand::Change(ChangeUser { name: Some(DisplayName::parse(name).unwrap()), ..change() })
 }
 
 fn promote(role: Role) -> UserCommand {
@@ -185,19 +185,19 @@ fn what_is_changed_is_what_was_said_and_is_not_so_already() {
     given::<User>([created()]).when(rename("Jane Smith")).then_nothing();
     given::<User>([created()]).when(UserCommand::Change(change())).then_nothing();
     let all = ChangeUser {
-        name: Some(PersonName::parse("Jane Doe").unwrap()),
-        avatar: AvatarChange::Replaced(Avatar::parse("/jane.png").unwrap()),
+        name: Some(DisplayName::parse("Jane Doe").unwrap()),
+        avatar: AvatarChange::Replaced(Avatar::parse("https://example.com/jane.png").unwrap()),
         role: Some(Role::BusinessAdmin),
         ..change()
     };
-    let facts = [renamed("Jane Doe"), pictured(Some("/jane.png")), promoted(Role::BusinessAdmin)];
+    let facts = [renamed("Jane Doe"), pictured(Some("https://example.com/jane.png")), promoted(Role::BusinessAdmin)];
     given::<User>([created()]).when(UserCommand::Change(all)).then(facts);
 }
 
 #[test]
 fn a_picture_is_taken_away() {
     let without = || UserCommand::Change(ChangeUser { avatar: AvatarChange::TakenAway, ..change() });
-    given::<User>([created(), pictured(Some("/jane.png"))]).when(without()).then([pictured(None)]);
+    given::<User>([created(), pictured(Some("https://example.com/jane.png"))]).when(without()).then([pictured(None)]);
     given::<User>([created()]).when(without()).then_nothing();
 }
 

@@ -47,9 +47,10 @@ struct Cursor {
 #[async_trait]
 impl Projection for Messaging {
     const NAME: &'static str = "messaging";
-    /// Version 1 could forget of a file whether the message that carries it had been sent.
-    const VERSION: i32 = 2;
-    const TABLES: &'static [&'static str] = &["messages", "conversation_members", "files", "file_carriers"];
+    /// Version 1 could forget of a file whether the message that carries it had been sent; version 2 didn't know how much is kept.
+    const VERSION: i32 = 3;
+    const TABLES: &'static [&'static str] =
+        &["messages", "conversation_members", "files", "file_carriers", "kept_bytes"];
     type Changes = Changes;
 
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {

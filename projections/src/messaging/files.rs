@@ -62,17 +62,28 @@ impl FileChanges {
         if !self.uploaded.is_empty() {
             let new: Vec<_> = self.uploaded.iter().collect();
             sqlx::query!(
-                "INSERT INTO files (id, name, size_bytes, content_type, sha256, idle_since)
-                 SELECT id, name, size_bytes, content_type, sha256, uploaded_at
-                 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-                      AS new(id, name, size_bytes, content_type, sha256, uploaded_at)
+                "WITH new AS (
+                     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
+                                          $7::uuid[], $8::uuid[])
+                          AS new(id, name, size_bytes, content_type, sha256, uploaded_at, uploader_id, business_id)
+                 ), kept AS (
+                     INSERT INTO kept_bytes (owner_id, bytes)
+                     SELECT owner_id, sum(size_bytes)
+                     FROM new, LATERAL (VALUES (uploader_id), (business_id)) AS owners(owner_id)
+                     GROUP BY owner_id
+                     ON CONFLICT (owner_id) DO UPDATE SET bytes = kept_bytes.bytes + excluded.bytes
+                 )
+                 INSERT INTO files (id, name, size_bytes, content_type, sha256, idle_since, uploader_id, business_id)
+                 SELECT id, name, size_bytes, content_type, sha256, uploaded_at, uploader_id, business_id FROM new
                  ON CONFLICT (id) DO NOTHING",
                 &column(&new, |(id, _)| **id),
                 &column(&new, |(_, file)| file.name.known().map(String::as_str)) as &[Option<&str>],
                 &column(&new, |(_, file)| i64::try_from(file.size_bytes).unwrap_or(i64::MAX)),
                 &column(&new, |(_, file)| file.content_type.as_str()) as &[&str],
                 &column(&new, |(_, file)| file.sha256.as_str()) as &[&str],
-                &column(&new, |(_, file)| OffsetDateTime::from(file.uploaded_at))
+                &column(&new, |(_, file)| OffsetDateTime::from(file.uploaded_at)),
+                &column(&new, |(_, file)| file.uploader_id.0),
+                &column(&new, |(_, file)| file.business_id.0)
             )
             .execute(&mut *connection)
             .await?;
@@ -138,6 +149,17 @@ impl FileChanges {
         }
         if !self.removed.is_empty() {
             let gone: Vec<_> = self.removed.iter().collect();
+            sqlx::query!(
+                "UPDATE kept_bytes SET bytes = kept_bytes.bytes - gone.bytes
+                 FROM (SELECT owner_id, sum(size_bytes)::bigint AS bytes
+                       FROM files, LATERAL (VALUES (uploader_id), (business_id)) AS owners(owner_id)
+                       WHERE id = ANY($1) AND removed_at IS NULL
+                       GROUP BY owner_id) gone
+                 WHERE kept_bytes.owner_id = gone.owner_id",
+                &column(&gone, |(id, _)| **id)
+            )
+            .execute(&mut *connection)
+            .await?;
             sqlx::query!(
                 "UPDATE files SET removed_at = gone.removed_at
                  FROM unnest($1::uuid[], $2::timestamptz[]) AS gone(id, removed_at) WHERE files.id = gone.id",

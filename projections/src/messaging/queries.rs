@@ -314,6 +314,18 @@ impl MessagingQueries {
         .map_err(QueryError::while_("reading files"))
     }
 
+    /// Bytes of the files that are kept of a user, or of a business.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn kept_bytes(&self, owner: Uuid) -> Result<u64, QueryError> {
+        let bytes = sqlx::query_scalar!("SELECT bytes FROM kept_bytes WHERE owner_id = $1", owner)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(QueryError::while_("reading how much is kept"))?;
+        Ok(bytes.map_or(0, |bytes| bytes.max(0).cast_unsigned()))
+    }
+
     /// Files that no message has carried since before this time, and those that were removed lately.
     ///
     /// # Errors

@@ -9,6 +9,17 @@ use super::{DEADLINE, Database};
 /// Email and password of the super admin of every server.
 pub(crate) const ADMIN: (&str, &str) = ("root@example.com", "correct horse battery");
 
+/// Limits that servers of the tests don't have unless a test says so.
+const LIMITS: [&str; 7] = [
+    "SWITCHBOARD_AUTH_RATE_LIMIT",
+    "SWITCHBOARD_API_RATE_LIMIT",
+    "SWITCHBOARD_ADDRESS_RATE_LIMIT",
+    "SWITCHBOARD_ADDRESS_HANDSHAKE_LIMIT",
+    "SWITCHBOARD_SESSION_CONNECTIONS",
+    "SWITCHBOARD_USER_CONNECTIONS",
+    "SWITCHBOARD_ADDRESS_CONNECTIONS",
+];
+
 /// How a server is started.
 #[derive(Default)]
 pub(crate) struct Settings {
@@ -34,7 +45,7 @@ impl Server {
 
     pub(crate) async fn start_with(database: &Database, mut settings: Settings) -> Self {
         settings.env.push(("DATABASE_URL", database.url()));
-        for limit in ["SWITCHBOARD_AUTH_RATE_LIMIT", "SWITCHBOARD_API_RATE_LIMIT", "SWITCHBOARD_ADDRESS_RATE_LIMIT"] {
+        for limit in LIMITS {
             if settings.env.iter().all(|(name, _)| *name != limit) {
                 settings.env.push((limit, "0".to_owned()));
             }

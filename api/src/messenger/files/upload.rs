@@ -30,6 +30,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long all of them may take: at 30 KB a second, the longest file comes in time.
 const PATIENCE_IN_ALL: Duration = Duration::from_mins(30);
+/// Minimum pace of a body once it has come for as long as its next bytes may take: whoever trickles holds a place that others wait for.
+const MIN_BYTES_A_SECOND: u64 = 4 * 1024;
 
 /// A multipart body with a file in its field `file`. Read as it comes, by whoever handles it.
 pub(super) struct Upload {
@@ -78,6 +80,13 @@ impl<'a> ApiExtractor<'a> for Upload {
     }
 }
 
+impl Upload {
+    /// How long the body is, if it says so.
+    pub(super) fn announced_bytes(&self) -> Option<u64> {
+        self.announced_bytes
+    }
+}
+
 /// Takes a file in: its bytes first, then the fact.
 pub(super) async fn receive(
     api: Arc<Api>,
@@ -107,8 +116,9 @@ fn paced(
     body: BoxStream<'static, std::io::Result<Bytes>>,
     wrapping: Arc<AtomicU64>,
 ) -> impl Stream<Item = Result<Bytes, FilesError>> + Send {
-    let deadline = Instant::now() + PATIENCE_IN_ALL;
-    stream::try_unfold((body, wrapping), move |(mut body, wrapping)| async move {
+    let began = Instant::now();
+    let deadline = began + PATIENCE_IN_ALL;
+    stream::try_unfold((body, wrapping, 0), move |(mut body, wrapping, mut come)| async move {
         // Whoever parses it reads for as long as there is something: this way, one piece at a time.
         tokio::task::yield_now().await;
         if wrapping.load(Ordering::Relaxed) > MAX_WRAPPING_BYTES {
@@ -120,9 +130,14 @@ fn paced(
             let too_slow = |_| FilesError::Client("file: it takes too long to come".to_owned());
             let Some(chunk) = next.map_err(too_slow)? else { break };
             piece.extend_from_slice(&chunk.map_err(|_| FilesError::Client("file: it broke off".to_owned()))?);
+            let in_time = (began.elapsed().saturating_sub(PATIENCE)).as_secs() * MIN_BYTES_A_SECOND;
+            if come + (piece.len() as u64) < in_time {
+                return Err(FilesError::Client("file: it comes too slowly".to_owned()));
+            }
         }
+        come += piece.len() as u64;
         wrapping.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        Ok((!piece.is_empty()).then(|| (piece.freeze(), (body, wrapping))))
+        Ok((!piece.is_empty()).then(|| (piece.freeze(), (body, wrapping, come))))
     })
 }
 

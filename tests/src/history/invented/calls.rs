@@ -46,11 +46,12 @@ impl Invented {
     pub(super) fn take_line(&mut self) {
         let Some((user_id, _, business_id)) = self.two() else { return };
         let over = match self.lines.places.get(&user_id.to_string()) {
-            Some(place) => self.lines.all[*place].state.calls.iter().map(|(call, _)| *call).collect(),
+            Some(place) => self.lines.all[*place].state.calls.iter().map(|call| call.call_id).collect(),
             None => vec![],
         };
         let call_id = CallId(self.id());
-        let take = TakeLine { user_id, business_id, call_id, must_be_free: true, over, at: self.now() };
+        let take =
+            TakeLine { user_id, business_id, call_id, must_be_free: true, over, answered: vec![], at: self.now() };
         begin_or_go_on(self, |world| &mut world.lines, user_id.to_string(), business_id, LineCommand::Take(take));
     }
 }

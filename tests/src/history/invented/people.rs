@@ -6,7 +6,7 @@ use domain::login::LoginCommand;
 use domain::session::{Audience, RevokeReason, SessionCommand, StartSession};
 use domain::super_admins::{SuperAdmins, SuperAdminsCommand};
 use domain::user::{AvatarChange, ChangeUser, CreateUser, SetPassword, UserCommand};
-use domain::{Avatar, BusinessId, BusinessName, EmailAddress, PersonName, Role, SessionId, UserAgent, UserId};
+use domain::{Avatar, BusinessId, DisplayName, EmailAddress, Role, SessionId, UserAgent, UserId};
 use uuid::Uuid;
 
 use super::deciding::{begin, begin_or_go_on, change, go_on};
@@ -15,14 +15,14 @@ use super::{HASH, Invented, Later, PEOPLE};
 impl Invented {
     pub(super) fn register_business(&mut self) {
         let id = BusinessId(self.id());
-        let name = BusinessName::parse(&format!("Business {}", self.random.below(1000))).unwrap();
+        let name = DisplayName::parse(&format!("Business {}", self.random.below(1000))).unwrap();
         let at = self.now();
         begin(self, |world| &mut world.businesses, id.to_string(), id, BusinessCommand::Register { id, name, at });
     }
 
     pub(super) fn change_business(&mut self) {
         let (at, n) = (self.now(), self.random.below(3));
-        let name = BusinessName::parse(&format!("Business {}", self.random.below(1000))).unwrap();
+        let name = DisplayName::parse(&format!("Business {}", self.random.below(1000))).unwrap();
         let command = match n {
             0 => BusinessCommand::Rename { name, at },
             1 => BusinessCommand::Suspend { at },
@@ -42,7 +42,7 @@ impl Invented {
             id,
             business_id: business,
             email: EmailAddress::parse(&format!("Person.{login}@Example.com")).unwrap(),
-            name: PersonName::parse(&format!("Pérson {}", self.random.below(1000))).unwrap(),
+            name: DisplayName::parse(&format!("Pérson {}", self.random.below(1000))).unwrap(),
             avatar: (self.random.below(2) == 0).then(|| Avatar::parse("https://example.com/a.png").unwrap()),
             role: roles[self.random.index(roles.len())],
             password_hash: HASH.to_owned(),
@@ -55,7 +55,7 @@ impl Invented {
 
     pub(super) fn change_user(&mut self) {
         let at = self.now();
-        let name = PersonName::parse(&format!("Pérson {}", self.random.below(1000))).unwrap();
+        let name = DisplayName::parse(&format!("Pérson {}", self.random.below(1000))).unwrap();
         let roles = [Role::BusinessUser, Role::BusinessAdmin, Role::BusinessAuditor];
         let role = roles[self.random.index(roles.len())];
         let change = |name, avatar, role| UserCommand::Change(ChangeUser { name, avatar, role, at });
@@ -125,7 +125,9 @@ impl Invented {
             business_id: Some(business),
             what: AuditedThing::Export,
             query: Some("type=UserCreated".to_owned()),
-            read_at: self.now(),
+            reads: 1,
+            first_read_at: self.now(),
+            last_read_at: self.now(),
         };
         let id = self.id().to_string();
         begin(self, |world| &mut world.audits, id, business, AuditCommand::Note(read));

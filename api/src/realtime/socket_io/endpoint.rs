@@ -1,39 +1,32 @@
 //! Socket.IO inside poem: the streams of upgrades are handed over, everything else goes to the service as it is.
 
-use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use engineioxide::service::NotFoundService;
+use engineioxide::service::EngineIoService;
 use headers::SecWebsocketKey;
 use http_body_util::{BodyExt, Full};
 use hyper::service::Service;
 use poem::http::{Method, Request as HttpRequest, StatusCode, Uri};
 use poem::{Body, Endpoint, Request, Response, Result};
-use socketioxide::service::SocketIoService;
 
-use super::stream::{Cutter, Streams};
-use super::upgrade::{accept_upgrade, wants_websocket};
-use crate::client_address::TrustedProxies;
-use crate::error::{ErrorBody, ErrorCode, respond};
+use super::{ClientAddress, SocketIo, Unknown};
+use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
+use crate::limits::network_of;
+use crate::realtime::stream::{Cutter, Streams};
+use crate::realtime::upgrade::{accept_upgrade, wants_websocket};
 
 /// Serves `/socket.io`.
 #[derive(Clone)]
 pub(crate) struct SocketIoEndpoint {
-    service: SocketIoService<NotFoundService>,
+    service: EngineIoService<SocketIo>,
+    socket_io: Arc<SocketIo>,
     streams: Streams,
-    trusted_proxies: TrustedProxies,
 }
 
-/// Where a connection comes from, if that is known.
-#[derive(Clone, Copy)]
-pub(super) struct ClientAddress(pub(super) Option<IpAddr>);
-
 impl SocketIoEndpoint {
-    pub(super) fn new(
-        service: SocketIoService<NotFoundService>,
-        streams: Streams,
-        trusted_proxies: TrustedProxies,
-    ) -> Self {
+    pub(in crate::realtime) fn new(socket_io: Arc<SocketIo>) -> Self {
+        let (service, streams) = (socket_io.service(), socket_io.shared.streams.clone());
         let closing = service.clone();
         streams.when_lost(move |id| {
             // A server that is stopping has closed them all.
@@ -41,18 +34,31 @@ impl SocketIoEndpoint {
                 runtime.spawn(close_session(closing.clone(), id));
             }
         });
-        Self { service, streams, trusted_proxies }
+        Self { service, socket_io, streams }
     }
 
     fn client_of(&self, request: &Request) -> ClientAddress {
-        ClientAddress(self.trusted_proxies.client_of(request))
+        ClientAddress(self.socket_io.shared.api.trusted_proxies.client_of(request))
+    }
+
+    /// Counts a handshake, and takes the place of a connection that has not said yet who it is.
+    fn count_handshake(&self, client: ClientAddress) -> Result<Unknown, ApiError> {
+        let ClientAddress(address) = client;
+        self.socket_io.shared.api.limits.count_handshake(address)?;
+        let share = match address {
+            Some(address) => Some(self.socket_io.unknown.take(&network_of(address)).ok_or_else(|| {
+                ApiError::too_many("Too many connections of this address that have not said who they are: try again")
+            })?),
+            None => None,
+        };
+        Ok(Unknown(Arc::new(Mutex::new(share))))
     }
 
     /// Answers 101 and hands the stream over once it is there.
-    fn upgrade(&self, request: &Request, key: &SecWebsocketKey) -> Result<Response> {
+    fn upgrade(&self, request: &Request, key: &SecWebsocketKey, unknown: Option<Unknown>) -> Result<Response> {
         let cutter = self.streams.cutter();
         let connection = parameter(request.uri(), "sid").map(str::to_owned);
-        let handshake = handshake(request.uri(), cutter.clone(), self.client_of(request));
+        let handshake = handshake(request.uri(), cutter.clone(), self.client_of(request), unknown);
         let (service, streams) = (self.service.clone(), self.streams.clone());
         accept_upgrade(request, key, move |stream| async move {
             let stream = streams.cuttable(stream, cutter, connection);
@@ -63,8 +69,11 @@ impl SocketIoEndpoint {
     }
 
     /// Polling, and whatever is wrong enough for the service to say so.
-    async fn pass_on(&self, mut request: Request) -> Response {
+    async fn pass_on(&self, mut request: Request, unknown: Option<Unknown>) -> Response {
         request.set_data(self.client_of(&request));
+        if let Some(unknown) = unknown {
+            request.set_data(unknown);
+        }
         let request: HttpRequest<_> = request.into();
         let Ok(response) = self.service.call(request).await;
         let (parts, body) = response.into_parts();
@@ -79,7 +88,8 @@ impl Endpoint for SocketIoEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        match parameter(request.uri(), "sid") {
+        let sid = parameter(request.uri(), "sid");
+        match sid {
             // As the library says of connections that it doesn't know: the client begins anew.
             Some(id) if self.streams.has_ended(id) => {
                 let unknown = r#"{"code":1,"message":"Session ID unknown"}"#;
@@ -93,9 +103,10 @@ impl Endpoint for SocketIoEndpoint {
             }
             _ => {}
         }
+        let unknown = sid.is_none().then(|| self.count_handshake(self.client_of(&request))).transpose()?;
         match wants_websocket(request.headers()) {
-            Some(key) if is_handshake(request.uri()) => self.upgrade(&request, &key),
-            _ => Ok(self.pass_on(request).await),
+            Some(key) if is_handshake(request.uri()) => self.upgrade(&request, &key, unknown),
+            _ => Ok(self.pass_on(request, unknown).await),
         }
     }
 }
@@ -110,7 +121,7 @@ fn is_handshake(uri: &Uri) -> bool {
 
 /// Closes a connection as its client would by polling. The library does so itself once an upgrade is complete; one that breaks off
 /// half-way it would wait for, for ever.
-async fn close_session(service: SocketIoService<NotFoundService>, id: String) {
+async fn close_session(service: EngineIoService<SocketIo>, id: String) {
     let mut request = HttpRequest::new(Full::new(Bytes::from_static(b"1")));
     *request.method_mut() = Method::POST;
     if let Ok(uri) = format!("/socket.io/?EIO=4&transport=polling&sid={id}").parse() {
@@ -127,11 +138,14 @@ fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 
 /// What the service keeps of the request for as long as the connection lives: a copy of its own, since the original is a slice
 /// that pins the buffer it was read into. With it goes what cuts the stream, and where it comes from.
-fn handshake(uri: &Uri, cutter: Cutter, client: ClientAddress) -> HttpRequest<()> {
+fn handshake(uri: &Uri, cutter: Cutter, client: ClientAddress, unknown: Option<Unknown>) -> HttpRequest<()> {
     let mut handshake = HttpRequest::new(());
     *handshake.uri_mut() = uri.to_string().parse().unwrap_or_default();
     handshake.extensions_mut().insert(cutter);
     handshake.extensions_mut().insert(client);
+    if let Some(unknown) = unknown {
+        handshake.extensions_mut().insert(unknown);
+    }
     handshake
 }
 
