@@ -31,6 +31,15 @@ pub trait Name: Clone + Eq + Hash + Send + 'static {}
 
 impl<T: Clone + Eq + Hash + Send + 'static> Name for T {}
 
+/// Hands a turn to whoever waits for it.
+type Sender<G, M> = oneshot::Sender<FairTurn<G, M>>;
+
+/// A member of a group.
+type Whose<G, M> = (G, M);
+
+/// A member, and those of its turns that it waits for.
+type Member<G, M> = (M, VecDeque<Sender<G, M>>);
+
 struct State<G: Name, M: Name> {
     free: usize,
     /// Groups with members who wait; the first one's turn is next.
@@ -42,7 +51,7 @@ struct State<G: Name, M: Name> {
 struct Group<G: Name, M: Name> {
     name: G,
     /// The first one's turn is next.
-    members: VecDeque<(M, VecDeque<oneshot::Sender<FairTurn<G, M>>>)>,
+    members: VecDeque<Member<G, M>>,
 }
 
 /// A turn, until it is dropped.
@@ -76,13 +85,7 @@ impl<G: Name, M: Name> FairQueue<G, M> {
 }
 
 impl<G: Name, M: Name> State<G, M> {
-    fn enqueue(
-        &mut self,
-        group: G,
-        member: M,
-        room: Room,
-        sender: oneshot::Sender<FairTurn<G, M>>,
-    ) -> Result<(), Crowded> {
+    fn enqueue(&mut self, group: G, member: M, room: Room, sender: Sender<G, M>) -> Result<(), Crowded> {
         let place = self.groups.iter().position(|other| other.name == group).unwrap_or_else(|| {
             self.groups.push_back(Group { name: group, members: VecDeque::new() });
             self.groups.len() - 1
@@ -110,7 +113,7 @@ impl<G: Name, M: Name> State<G, M> {
     }
 
     /// The next one whose turn it is, if a turn is free and somebody waits who has none.
-    fn next(&mut self) -> Option<((G, M), oneshot::Sender<FairTurn<G, M>>)> {
+    fn next(&mut self) -> Option<(Whose<G, M>, Sender<G, M>)> {
         if self.free == 0 {
             return None;
         }
@@ -132,7 +135,7 @@ impl<G: Name, M: Name> State<G, M> {
 }
 
 impl<G: Name, M: Name> Group<G, M> {
-    fn next(&mut self, busy: &HashSet<(G, M)>) -> Option<(M, oneshot::Sender<FairTurn<G, M>>)> {
+    fn next(&mut self, busy: &HashSet<(G, M)>) -> Option<(M, Sender<G, M>)> {
         for _ in 0..self.members.len() {
             let (member, mut waiting) = self.members.pop_front()?;
             waiting.retain(|sender| !sender.is_closed());
@@ -194,7 +197,7 @@ mod tests {
 
     /// In which order those who wait get their turns, when each gives it back at once.
     fn order(mut waiting: Vec<(char, u8, Waiting<'_>)>) -> String {
-        let mut order = String::new();
+        let mut order = vec![];
         while !waiting.is_empty() {
             let ready = waiting.iter_mut().position(|(_, _, waiting)| {
                 let turn = waiting.now_or_never();
@@ -202,9 +205,9 @@ mod tests {
                 turn.is_some()
             });
             let (group, member, _) = waiting.remove(ready.expect("somebody's turn"));
-            order.push_str(&format!("{group}{member} "));
+            order.push(format!("{group}{member}"));
         }
-        order.trim_end().to_owned()
+        order.join(" ")
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ use sha2::{Digest, Sha256};
 pub(crate) const MAX_FILE_BYTES: u64 = 52_428_800;
 /// Bytes by which it is told what a file is.
 const SNIFFED_BYTES: usize = 8192;
+/// Files of a user that are taken in at the same time in any case, as long as others leave places.
+const MIN_UPLOADS: usize = 8;
 /// Bytes without a file are left alone for so long: their file may be about to be known.
 const ORPHAN_PATIENCE: Duration = Duration::from_hours(24);
 
@@ -204,8 +206,8 @@ impl Files {
         Some(self.quotas.user_bytes).filter(|quota| *quota > 0)
     }
 
-    /// Leave for a user to have a file taken in of so many bytes; none while as many as can be are. A user may take a thirty-second of
-    /// all places, and a business an eighth. What is being taken in counts as if it were kept.
+    /// Leave for a user to have a file taken in of so many bytes; none while as many as can be are. A user may take a tenth of all
+    /// places, or eight, and a business a quarter. What is being taken in counts as if it were kept.
     pub(crate) fn permit(
         &self,
         business: BusinessId,
@@ -221,8 +223,8 @@ impl Files {
         }
         let mine = || uploads.iter().filter(|other| other.business == business && other.person == person);
         let of_business = || uploads.iter().filter(|other| other.business == business);
-        let share = |part: usize| (self.store.at_once / part).max(1);
-        if mine().count() >= share(32) || of_business().count() >= share(8) {
+        let of_all = self.store.at_once;
+        if mine().count() >= (of_all / 10).max(MIN_UPLOADS) || of_business().count() >= of_all / 4 {
             return Err(FilesError::TooManyAtOnce);
         }
         let FileQuotas { user_bytes, business_bytes, reserve_bytes } = self.quotas;
@@ -420,11 +422,11 @@ mod tests {
         let files = files(Arc::new(InMemory::new()), 4, 64);
         let permit = |b, p| files.permit(business(b), person(p), Some(1), Kept::default());
         let first = permit(1, 1).unwrap();
-        let mut held = vec![permit(1, 1).unwrap()];
+        let mut held: Vec<_> = (1..8).map(|_| permit(1, 1).unwrap()).collect();
         assert!(matches!(permit(1, 1), Err(FilesError::TooManyAtOnce)));
-        held.extend((2..8).map(|n| permit(1, n).unwrap()));
-        assert!(matches!(permit(1, 8), Err(FilesError::TooManyAtOnce)), "an eighth is the business's");
-        held.extend((0..56).map(|n| permit(10 + n / 8, 100 + n).unwrap()));
+        held.extend((2..10).map(|n| permit(1, n).unwrap()));
+        assert!(matches!(permit(1, 10), Err(FilesError::TooManyAtOnce)), "a quarter is the business's");
+        held.extend((0..48).map(|n| permit(10 + n / 16, 100 + n).unwrap()));
         assert!(matches!(permit(30, 300), Err(FilesError::Busy)));
         drop(first);
         assert!(permit(30, 300).is_ok());

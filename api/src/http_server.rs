@@ -32,6 +32,8 @@ use crate::shares::{Share, Shares};
 
 /// How long a client may take to say the head of a request, from when it could begin to.
 const HEAD_PATIENCE: Duration = Duration::from_mins(1);
+/// Maximum bytes of the head of a request, and of what is read ahead of a body: whoever says half of a head holds as much.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How long to wait after a connection couldn't be accepted: there are none to be had at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Minimum time between two log lines about connections that were not accepted.
@@ -162,7 +164,7 @@ fn serve(
         })
     });
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(MAX_BUFFER_BYTES);
     // In a box: it would be kept twice if it were moved into what is polled.
     let mut connection = Box::new(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     async move {

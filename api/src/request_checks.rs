@@ -34,6 +34,10 @@ const LARGE_BODIES_AT_ONCE: usize = 32;
 const OF_A_SESSION: usize = 4;
 const OF_AN_ADDRESS: usize = LARGE_BODIES_AT_ONCE / 2;
 
+/// Small bodies that are read at once, of a session, and of all from an address that show none.
+const SMALL_OF_A_SESSION: usize = 256;
+const SMALL_OF_AN_ADDRESS: usize = 64;
+
 /// How much more of a body that is too large is read, and for how long, so that its client gets to hear so.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 const DISCARDING: Duration = Duration::from_secs(10);
@@ -42,7 +46,7 @@ const DISCARDING: Duration = Duration::from_secs(10);
 const READING: Duration = Duration::from_secs(30);
 const TOO_SLOW: &str = "The body takes too long to come";
 const TOO_MANY: &str = "Too many large requests at once: try again";
-const TOO_MANY_OF_YOURS: &str = "Too many large requests of yours at once: wait for one of them";
+const TOO_MANY_OF_YOURS: &str = "Too many requests of yours at once: wait for one of them";
 
 /// Where bodies are files.
 const UPLOADS: &str = "/api/messenger/files";
@@ -152,6 +156,15 @@ pub(crate) struct BodyLimit {
     large: Semaphore,
     of_sessions: Shares<SessionId>,
     of_addresses: Shares<IpAddr>,
+    small_of_sessions: Shares<SessionId>,
+    small_of_addresses: Shares<IpAddr>,
+}
+
+/// The share of those whose bodies are being read, until this is dropped.
+enum Reading {
+    OfSession(#[expect(dead_code, reason = "it is held")] Share<SessionId>),
+    OfAddress(#[expect(dead_code, reason = "it is held")] Share<IpAddr>),
+    Unknown,
 }
 
 impl BodyLimit {
@@ -160,6 +173,8 @@ impl BodyLimit {
             large: Semaphore::new(LARGE_BODIES_AT_ONCE),
             of_sessions: Shares::new(OF_A_SESSION),
             of_addresses: Shares::new(OF_AN_ADDRESS),
+            small_of_sessions: Shares::new(SMALL_OF_A_SESSION),
+            small_of_addresses: Shares::new(SMALL_OF_AN_ADDRESS),
         }
     }
 
@@ -213,6 +228,7 @@ impl BodyLimit {
         sender: &Sender,
         deadline: Instant,
     ) -> Result<(Bytes, Option<Large<'_>>), Unread> {
+        let _reading = self.reading(sender)?;
         let mut room = self.room_for(announced, sender, None, deadline).await?;
         let mut kept = BytesMut::with_capacity(announced);
         while let Some(chunk) = chunks.next().await {
@@ -221,6 +237,16 @@ impl BodyLimit {
             kept.extend_from_slice(&chunk);
         }
         Ok((kept.freeze(), room))
+    }
+
+    /// Lets a sender's body be read.
+    fn reading(&self, sender: &Sender) -> Result<Reading, Unread> {
+        let share = match (&sender.session, sender.address) {
+            (Some(Ok(session)), _) => self.small_of_sessions.take(session).map(Reading::OfSession),
+            (_, Some(address)) => self.small_of_addresses.take(&network_of(address)).map(Reading::OfAddress),
+            (_, None) => Some(Reading::Unknown),
+        };
+        share.ok_or(Unread::TooManyOfYours)
     }
 
     /// Room for a body of so many bytes; a small one needs none.
@@ -361,14 +387,14 @@ mod tests {
         let server = Arc::new(server(let_go.clone()));
         let large = |sender| request(body(MAX_SMALL_BODY_BYTES + 1), sender);
         let mut held = JoinSet::new();
-        let mut hold = |sender| {
+        let mut begin = |sender| {
             let server = server.clone();
             held.spawn(async move { status(&server, large(sender)).await });
         };
         for n in 0..OF_AN_ADDRESS {
             // Sessions at one address.
             let n = u8::try_from(n / OF_A_SESSION).unwrap();
-            hold(Sender { address: somebody(99).address, ..somebody(n) });
+            begin(Sender { address: somebody(99).address, ..somebody(n) });
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(

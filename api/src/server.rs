@@ -27,8 +27,8 @@ pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Res
     let rest = Rest { api: api.clone(), body_limit: BodyLimit::new(), paths: openapi::paths() };
     let paths = Paths::to(rest)
         .at("/healthz", get(health::healthz))
-        .at("/readyz", get(health::readyz))
-        .at("/metrics", get(health::figures))
+        .at("/readyz", Counted { api: api.clone(), endpoint: get(health::readyz) })
+        .at("/metrics", Counted { api: api.clone(), endpoint: get(health::figures) })
         .under("/socket.io", realtime.socket_io())
         .at("/api/messenger/events", get(realtime.event_stream()))
         .at("/api/messenger/events/ws", get(realtime.websocket()))
@@ -82,6 +82,21 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answers<E> {
             Ok(answer) => answer.unwrap_or_else(standard_error),
             Err(_) => respond(ErrorBody::new(ErrorCode::InternalError, "Internal error")),
         })
+    }
+}
+
+/// What anybody may ask, and costs something to answer.
+struct Counted<E> {
+    api: Arc<Api>,
+    endpoint: E,
+}
+
+impl<E: Endpoint> Endpoint for Counted<E> {
+    type Output = E::Output;
+
+    async fn call(&self, request: Request) -> Result<E::Output> {
+        self.api.limits.count_address(self.api.trusted_proxies.client_of(&request))?;
+        self.endpoint.call(request).await
     }
 }
 

@@ -82,14 +82,14 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
     machine::ensure_private_dir(&settings.data_dir)
         .map_err(|source| ServeError::DataDir { path: settings.data_dir.display().to_string(), source })?;
     let first_admin = first_admin(&settings)?;
-    let descriptors = machine::raise_descriptor_limit();
+    let limits = connection_limits(&settings)?;
     // Taken before anything is started: the likeliest mistake is a second server on the same port.
     let acceptor = TcpListener::bind(settings.listen)
         .into_acceptor()
         .await
         .map_err(|source| ServeError::Listen { address: settings.listen.to_string(), source })?;
     let database = Database::open(&settings).await?;
-    let outcome = serve_on(acceptor, &settings, &database, first_admin, descriptors).await;
+    let outcome = serve_on(acceptor, &settings, &database, first_admin, limits).await;
     if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
         tracing::warn!("the database could not be closed in order");
     }
@@ -101,7 +101,7 @@ async fn serve_on(
     settings: &Settings,
     database: &Database,
     first_admin: FirstAdmin,
-    descriptors: Option<u64>,
+    limits: ConnectionLimits,
 ) -> Result<(), ServeError> {
     let metrics = metrics_recorder();
     let pool = database.pool.clone();
@@ -132,6 +132,7 @@ async fn serve_on(
         ring_timeout_ms: ms(settings.ring_timeout),
         edit_window_ms: ms(settings.edit_window),
         temporary_passwords_must_change: settings.force_password_change,
+        audit_queries_per_minute: settings.audit_query_limit,
     }));
     background.spawn({
         let commands = commands.clone();
@@ -141,22 +142,16 @@ async fn serve_on(
     make_first_admin(&commands, first_admin).await?;
     // There is a first event now, if there was none.
     log.must_be_the_one_of(&pool).await?;
-    let mut allowed = AllowedOrigins::parse(&settings.allowed_origins);
     if settings.demo {
-        allowed = allowed.and_localhost();
         demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
     } else {
         commands.suspend_demo().await.map_err(ServeError::FirstAccounts)?;
     }
-    let trusted_proxies = TrustedProxies::parse(&settings.trusted_proxies)?;
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
     let bus = open_bus(settings, &pool, &installation, node, &mut background).await?;
-    background.spawn(chores::sweep(commands.clone()));
-    background.spawn(chores::sum_up_readings(commands.clone()));
-    background.spawn(chores::miss_calls(commands.clone()));
-    background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
+    look_after_commands(&commands, &presence, settings, &mut background);
     if let Some(retention) = settings.feed_retention {
         background.spawn(chores::forget_old_events(read_models.feed.0.clone(), clock.clone(), retention));
     }
@@ -177,15 +172,11 @@ async fn serve_on(
         tokens: Tokens::new(&keys.signing, ms(settings.token_life)),
         clock,
         ids,
-        own_pages: OwnPages {
-            allowed,
-            trusted_proxies: trusted_proxies.clone(),
-            only_own_hosts: settings.demo && !settings.demo_public,
-        },
+        own_pages: own_pages(settings, &limits.trusted_proxies),
         limits: Limits::new(rate_limits(settings)),
         live_limits: live_limits(settings),
         audit_gate: AuditGate::default(),
-        trusted_proxies: trusted_proxies.clone(),
+        trusted_proxies: limits.trusted_proxies.clone(),
         metrics,
     });
     background.spawn(memory::give_back());
@@ -209,11 +200,6 @@ async fn serve_on(
         }
         realtime.close().await;
     };
-    let limits = ConnectionLimits {
-        per_address: settings.address_connections,
-        in_all: descriptors.map_or(0, connections_in_all),
-        trusted_proxies,
-    };
     api::serve_http(acceptor, api::server(&api, &realtime), limits, stop, DRAIN).await;
     if tokio::time::timeout(DRAIN, api.commands.sum_up_readings(true)).await.is_err() {
         tracing::warn!("readings of the history that were only counted could not be recorded");
@@ -226,9 +212,24 @@ async fn serve_on(
     outcome
 }
 
-/// How many connections there may be with so many descriptors: some are left for the database, files and the like.
-fn connections_in_all(descriptors: u64) -> usize {
-    usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS)
+/// How many connections there may be: as many as the machine has descriptors for, but for some that are left for the database, files
+/// and the like.
+fn connection_limits(settings: &Settings) -> Result<ConnectionLimits, ServeError> {
+    let in_all = machine::raise_descriptor_limit().map_or(0, |descriptors| {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS)
+    });
+    let trusted_proxies = TrustedProxies::parse(&settings.trusted_proxies)?;
+    Ok(ConnectionLimits { per_address: settings.address_connections, in_all, trusted_proxies })
+}
+
+fn own_pages(settings: &Settings, trusted_proxies: &TrustedProxies) -> OwnPages {
+    let allowed = AllowedOrigins::parse(&settings.allowed_origins);
+    OwnPages {
+        allowed: if settings.demo { allowed.and_localhost() } else { allowed },
+        trusted_proxies: trusted_proxies.clone(),
+        only_own_hosts: settings.demo && !settings.demo_public,
+    }
 }
 
 fn rate_limits(settings: &Settings) -> RateLimits {
@@ -247,6 +248,19 @@ fn live_limits(settings: &Settings) -> LiveLimits {
         address: settings.address_connections,
         unknown: (settings.address_handshake_limit as usize).div_ceil(6),
     }
+}
+
+/// Runs what is done now and then, whatever clients ask for.
+fn look_after_commands(
+    commands: &Arc<Commands>,
+    presence: &Presence,
+    settings: &Settings,
+    background: &mut JoinSet<()>,
+) {
+    background.spawn(chores::sweep(commands.clone()));
+    background.spawn(chores::sum_up_readings(commands.clone()));
+    background.spawn(chores::miss_calls(commands.clone()));
+    background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
 }
 
 /// Runs what feeds the live streams.

@@ -133,6 +133,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_ADDRESS_RATE_LIMIT", default_value_t = 600, global = true)]
     pub(crate) address_rate_limit: u32,
 
+    /// Different queries of the history a minute by a reader, each of which is recorded; 0 for no limit
+    #[arg(long, env = "SWITCHBOARD_AUDIT_QUERY_LIMIT", default_value_t = 60, global = true)]
+    pub(crate) audit_query_limit: u32,
+
     /// Socket.IO handshakes a minute from an address, all of which may come at once; a sixth of them may be open without having said
     /// who they are; 0 for no limit
     #[arg(long, env = "SWITCHBOARD_ADDRESS_HANDSHAKE_LIMIT", default_value_t = 3000, global = true)]

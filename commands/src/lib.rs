@@ -107,6 +107,8 @@ pub struct Foundations {
     pub edit_window_ms: i64,
     /// Whether somebody whose password was set by somebody else has to change it before they use the messenger.
     pub temporary_passwords_must_change: bool,
+    /// Maximum different queries of the history by a reader within a minute; 0 is no limit.
+    pub audit_queries_per_minute: u32,
 }
 
 impl Commands {
@@ -124,7 +126,7 @@ impl Commands {
             edit_window_ms: foundations.edit_window_ms,
             temporary_passwords_must_change: foundations.temporary_passwords_must_change,
             acknowledged: AtomicU64::new(0),
-            readings: RecentReadings::default(),
+            readings: RecentReadings::new(foundations.audit_queries_per_minute as usize),
         }
     }
 

@@ -10,8 +10,6 @@ use crate::{Caller, HistoryRead};
 
 /// How long readings of one query are summed up, in milliseconds.
 const WINDOW_MS: i64 = 60_000;
-/// Maximum different queries of one reader within that time: each is an event in the log, for ever.
-const MAX_QUERIES: usize = 60;
 
 /// A query, and its reader.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +38,11 @@ pub(crate) enum Counted {
 }
 
 /// Queries that were read within the last minute or so.
-#[derive(Default)]
-pub(crate) struct RecentReadings(Mutex<HashMap<UserId, HashMap<HistoryRead, Recent>>>);
+pub(crate) struct RecentReadings {
+    readers: Mutex<HashMap<UserId, HashMap<HistoryRead, Recent>>>,
+    /// Maximum different queries of one reader within that time, each of which is an event in the log, for ever; 0 is no limit.
+    max_queries: usize,
+}
 
 struct Recent {
     by: Caller,
@@ -73,6 +74,10 @@ impl Readings {
 }
 
 impl RecentReadings {
+    pub(crate) fn new(max_queries: usize) -> Self {
+        Self { readers: Mutex::default(), max_queries }
+    }
+
     /// Counts a reading.
     pub(crate) fn count(&self, reading: &Reading, now: Timestamp) -> Counted {
         let mut readers = self.readers();
@@ -82,7 +87,7 @@ impl RecentReadings {
             recent.counted = Some(recent.counted.map_or(once, |counted| counted.and(once)));
             return Counted::Again;
         }
-        if queries.len() >= MAX_QUERIES {
+        if self.max_queries > 0 && queries.len() >= self.max_queries {
             return Counted::TooMany;
         }
         queries.insert(reading.what.clone(), Recent { by: reading.by, since: now, counted: None });
@@ -123,7 +128,7 @@ impl RecentReadings {
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<UserId, HashMap<HistoryRead, Recent>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,6 +140,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    const MAX_QUERIES: usize = 60;
 
     fn reading(query: usize) -> Reading {
         let by = Caller {
@@ -154,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_read_again_within_a_minute_is_summed_up_after_it() {
-        let recent = RecentReadings::default();
+        let recent = RecentReadings::new(MAX_QUERIES);
         assert_eq!(recent.count(&reading(1), at(0)), Counted::First);
         assert_eq!(recent.count(&reading(1), at(10)), Counted::Again);
         assert_eq!(recent.count(&reading(1), at(20)), Counted::Again);
@@ -170,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_reader_asks_only_so_many_different_queries_a_minute() {
-        let recent = RecentReadings::default();
+        let recent = RecentReadings::new(MAX_QUERIES);
         for n in 0..MAX_QUERIES {
             assert_eq!(recent.count(&reading(n), at(0)), Counted::First);
         }

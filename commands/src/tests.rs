@@ -115,6 +115,7 @@ fn node(store: &MemoryStore, first_id: u64) -> Node {
         ring_timeout_ms: 45_000,
         edit_window_ms: 60_000,
         temporary_passwords_must_change: false,
+        audit_queries_per_minute: 0,
     });
     Node { commands, clock, lookups, store: store.clone() }
 }

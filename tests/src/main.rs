@@ -6,6 +6,7 @@
 mod support;
 
 mod asyncapi;
+mod attacks;
 mod browsers;
 mod bus;
 mod calls;

@@ -16,7 +16,7 @@ mod streams;
 
 pub(crate) use database::Database;
 pub(crate) use devices::Devices;
-pub(crate) use http::http_client;
+pub(crate) use http::{http_client, http_client_from};
 pub(crate) use kurrentdb::KurrentDb;
 pub(crate) use people::{
     Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error, until_current,
@@ -40,6 +40,15 @@ pub(crate) fn free_port() -> u16 {
 /// How long to wait for something that is going to happen. Long, since machines are slow at times: nothing is waited for in vain
 /// where tests pass.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for something that is going to happen.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let deadline = tokio::time::Instant::now() + 2 * DEADLINE;
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// Whether the large sizes are wanted (`SWITCHBOARD_TEST_SCALE=full`).
 pub(crate) fn full_scale() -> bool {

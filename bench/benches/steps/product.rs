@@ -71,6 +71,7 @@ impl Product {
             ring_timeout_ms: MINUTE_MS,
             edit_window_ms: MINUTE_MS,
             temporary_passwords_must_change: false,
+            audit_queries_per_minute: 0,
         }));
         let demo = commands.ensure_demo().await.expect("the demo is made");
         let head = store.head().await.expect("the log is there");

@@ -59,6 +59,15 @@ impl FileChanges {
     }
 
     pub(super) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.write_uploaded(connection).await?;
+        self.write_attached(connection).await?;
+        self.write_carriers(connection).await?;
+        self.write_detached(connection).await?;
+        self.write_removed(connection).await
+    }
+
+    /// Adds new files, and what they take to what their owners keep.
+    async fn write_uploaded(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.uploaded.is_empty() {
             let new: Vec<_> = self.uploaded.iter().collect();
             sqlx::query!(
@@ -88,6 +97,11 @@ impl FileChanges {
             .execute(&mut *connection)
             .await?;
         }
+        Ok(())
+    }
+
+    /// Adds messages that carry files, or are about to.
+    async fn write_attached(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.attached.is_empty() {
             let new: Vec<_> = self.attached.iter().collect();
             sqlx::query!(
@@ -111,6 +125,11 @@ impl FileChanges {
             .execute(&mut *connection)
             .await?;
         }
+        Ok(())
+    }
+
+    /// Notes which of the messages are sent, and which are deleted.
+    async fn write_carriers(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.sent.is_empty() || !self.deleted.is_empty() {
             sqlx::query!(
                 "UPDATE file_carriers
@@ -122,6 +141,11 @@ impl FileChanges {
             .execute(&mut *connection)
             .await?;
         }
+        Ok(())
+    }
+
+    /// Removes messages that carry files no longer.
+    async fn write_detached(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.detached.is_empty() {
             let gone: Vec<_> = self.detached.iter().collect();
             let (files, messages, times) = (
@@ -147,6 +171,11 @@ impl FileChanges {
             .execute(&mut *connection)
             .await?;
         }
+        Ok(())
+    }
+
+    /// Takes files that are given up from what their owners keep.
+    async fn write_removed(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.removed.is_empty() {
             let gone: Vec<_> = self.removed.iter().collect();
             sqlx::query!(

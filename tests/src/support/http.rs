@@ -8,3 +8,9 @@ pub(crate) fn http_client() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().tls_certs_only([]).build().unwrap()
 }
+
+/// The same, at another address of this machine, like `127.0.0.2`.
+pub(crate) fn http_client_from(address: &str) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().tls_certs_only([]).local_address(Some(address.parse().unwrap())).build().unwrap()
+}

@@ -120,6 +120,19 @@ impl World {
         Self::around(database, server).await
     }
 
+    /// A world with limits as operators have them who set none, but for these.
+    pub(crate) async fn with_limits(env: Vec<(&'static str, String)>) -> Self {
+        let mut all = vec![
+            ("SWITCHBOARD_SESSION_CONNECTIONS", "10".to_owned()),
+            ("SWITCHBOARD_USER_CONNECTIONS", "30".to_owned()),
+            ("SWITCHBOARD_ADDRESS_CONNECTIONS", "2000".to_owned()),
+            ("SWITCHBOARD_ADDRESS_HANDSHAKE_LIMIT", "3000".to_owned()),
+        ];
+        all.retain(|(name, _)| env.iter().all(|(other, _)| other != name));
+        all.extend(env);
+        Self::with(all).await
+    }
+
     /// Waits until there are so many events of a type.
     pub(crate) async fn wait_for_events(&self, event_type: &str, count: i64) {
         let deadline = tokio::time::Instant::now() + DEADLINE;

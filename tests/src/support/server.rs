@@ -10,7 +10,8 @@ use super::{DEADLINE, Database};
 pub(crate) const ADMIN: (&str, &str) = ("root@example.com", "correct horse battery");
 
 /// Limits that servers of the tests don't have unless a test says so.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
+    "SWITCHBOARD_AUDIT_QUERY_LIMIT",
     "SWITCHBOARD_AUTH_RATE_LIMIT",
     "SWITCHBOARD_API_RATE_LIMIT",
     "SWITCHBOARD_ADDRESS_RATE_LIMIT",
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) env: Vec<(&'static str, String)>,
     /// Command-line arguments.
     pub(crate) args: Vec<&'static str>,
+    /// Soft limit of descriptors, if not that of the tests.
+    pub(crate) soft_descriptors: Option<u32>,
 }
 
 /// A server that runs.
@@ -63,7 +66,7 @@ impl Server {
 
     /// Starts a server with these settings only; what it said, when it ends instead of serving.
     pub(crate) async fn run(settings: &Settings) -> Result<Self, Vec<String>> {
-        let mut command = command();
+        let mut command = settings.soft_descriptors.map_or_else(command, command_with_descriptors);
         command.args(&settings.args).envs(settings.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -117,6 +120,35 @@ impl Server {
         assert!(status.success());
     }
 
+    /// Its resident memory now.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS")
+    }
+
+    /// Does something; by how many KiB the server's memory was larger at its worst than it was before.
+    pub(crate) async fn growth_kib(&self, work: impl Future<Output = ()>) -> u64 {
+        // The worst so far is forgotten.
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        let before = self.resident_kib();
+        work.await;
+        let growth = self.memory_kib("VmHWM").saturating_sub(before);
+        println!("{before} KiB before, {growth} KiB more at worst, now {} KiB", self.resident_kib());
+        growth
+    }
+
+    fn memory_kib(&self, which: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// One of the figures at `/metrics`; 0 as long as it isn't there.
+    pub(crate) async fn figure(&self, name: &str) -> u64 {
+        let figures = super::anonymous(&self.url, reqwest::Method::GET, "/metrics", None).await.expect(200).body;
+        let line = figures.as_str().unwrap().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |figure| figure.parse().unwrap())
+    }
+
     /// The id of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -135,9 +167,26 @@ impl Drop for Server {
     }
 }
 
+/// The program: this one, or another one that is to be compared with it (`SWITCHBOARD_TEST_PROGRAM`).
+fn program() -> String {
+    let other = std::env::var("SWITCHBOARD_TEST_PROGRAM");
+    other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_switchboard-under-test").to_owned())
+}
+
 /// The program, in an environment that says nothing to it.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard-under-test"));
+    in_silence(Command::new(program()))
+}
+
+/// The same, with so many descriptors.
+fn command_with_descriptors(soft_limit: u32) -> Command {
+    let mut command = in_silence(Command::new("sh"));
+    let script = format!("ulimit -Sn {soft_limit}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, &program()]);
+    command
+}
+
+fn in_silence(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SWITCHBOARD_") || name == "DATABASE_URL" {
             command.env_remove(name);
