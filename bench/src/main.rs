@@ -10,6 +10,7 @@ mod express;
 mod fanout;
 mod fill;
 mod growth;
+mod hostile;
 mod http;
 mod idle;
 mod logins;
@@ -20,6 +21,7 @@ mod plot;
 mod reads;
 mod rebuild;
 mod report;
+mod soak;
 mod socket;
 mod stalled;
 mod storm;
@@ -111,6 +113,12 @@ enum What {
     },
     /// 5,000 clients come back at once, with 1,000 events behind each
     Storm,
+    /// Pairs that write to each other beside hostile clients, for a long time, with the limits that the server comes with
+    Soak {
+        /// How long, in minutes
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+    },
     /// What one audience of the feed gets goes to 1,000 connections
     Fanout {
         /// How long it is measured, in seconds
@@ -182,6 +190,7 @@ async fn measure(what: What) {
         What::Stalled { seconds } => stalled::measure(Duration::from_secs(seconds)).await,
         What::Reads { seconds } => reads::measure(Duration::from_secs(seconds)).await,
         What::Logins { seconds } => logins::measure(Duration::from_secs(seconds)).await,
+        What::Soak { minutes } => soak::measure(Duration::from_secs(60 * minutes)).await,
         What::Storm => storm::measure().await,
         What::Fanout { seconds } => fanout::measure(Duration::from_secs(seconds)).await,
         What::Growth { events, seconds } => growth::measure(&events, Duration::from_secs(seconds)).await,

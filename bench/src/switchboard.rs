@@ -35,7 +35,12 @@ struct Process(Child);
 
 impl Switchboard {
     pub(crate) async fn start() -> Self {
-        Self::start_on(tempfile::tempdir().expect("a temporary directory can be made")).await
+        Self::start_on(tempfile::tempdir().expect("a temporary directory can be made"), &LIMITS).await
+    }
+
+    /// With the limits that it comes with.
+    pub(crate) async fn start_with_limits() -> Self {
+        Self::start_on(tempfile::tempdir().expect("a temporary directory can be made"), &[]).await
     }
 
     /// Stops it and starts it again, and how long it took until it took requests.
@@ -43,17 +48,17 @@ impl Switchboard {
         self.target.database.close().await;
         drop(self.process);
         let began = Instant::now();
-        let again = Self::start_on(self.data_dir).await;
+        let again = Self::start_on(self.data_dir, &LIMITS).await;
         (again, began.elapsed())
     }
 
-    async fn start_on(data_dir: TempDir) -> Self {
+    async fn start_on(data_dir: TempDir, lifted: &[&str]) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("the driver knows itself"))
             .arg("server")
             .env_remove("DATABASE_URL")
             .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
             .env("SWITCHBOARD_DATA_DIR", data_dir.path())
-            .envs(LIMITS.map(|limit| (limit, "0")))
+            .envs(lifted.iter().map(|limit| (limit, "0")))
             .env("SWITCHBOARD_ADMIN_EMAIL", ADMIN.0)
             .env("SWITCHBOARD_ADMIN_PASSWORD", ADMIN.1)
             .stdout(Stdio::piped())

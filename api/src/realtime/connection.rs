@@ -28,8 +28,6 @@ const KEPT_BYTES: usize = 512 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait, at first and at most, before looking again whether a client has made room.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
-/// How long it may take from listing a connection until its client is told of it.
-const CONNECTING: Duration = Duration::from_secs(15);
 /// How long a client that is shut out has to take notice of it before its stream is cut.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -44,7 +42,6 @@ pub(super) struct Connection {
     pub(super) open_until: Timestamp,
     outlet: Outlet,
     handed_over: Arc<HandedOver>,
-    listed_at: Instant,
     /// Which of the turns in which connections hear a heartbeat is its own.
     pub(super) turn: usize,
     progress: Mutex<Progress>,
@@ -184,7 +181,6 @@ impl Connection {
             open_until,
             outlet,
             handed_over,
-            listed_at: Instant::now(),
             turn: next_turn(),
             progress,
         }
@@ -306,16 +302,6 @@ impl Connection {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK_AGAIN.1);
         }
-    }
-
-    /// Whether the client has gone without anybody having noticed. One who connects and breaks off in the same moment may be
-    /// gone before the library begins to tell.
-    pub(super) fn is_abandoned(&self) -> bool {
-        let is_connected = match &self.outlet {
-            Outlet::SocketIo { outbox, .. } => !outbox.is_closed(),
-            Outlet::Stream { frames, .. } => !frames.is_over(),
-        };
-        !is_connected && self.listed_at.elapsed() > CONNECTING
     }
 
     /// Nothing goes out from now on.

@@ -58,10 +58,6 @@ fn beat(shared: &Shared, turn: usize) {
     let began = Instant::now();
     let position = shared.connections.position();
     for connection in shared.connections.all().iter().filter(|connection| connection.turn % TURNS as usize == turn) {
-        if connection.is_abandoned() {
-            shared.connections.remove(connection);
-            continue;
-        }
         connection.beat(position);
         if connection.has_missed() {
             connection.mention(&replay::who_is_online(shared, connection));

@@ -124,11 +124,6 @@ impl Frames {
         self.waiting().is_over = true;
     }
 
-    /// Whether nobody writes any more.
-    pub(super) fn is_over(&self) -> bool {
-        self.waiting().is_over
-    }
-
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -213,7 +208,6 @@ mod tests {
     fn nothing_is_taken_once_nobody_writes() {
         let frames = Frames::new(2);
         frames.end();
-        assert!(frames.is_over());
         assert_eq!(frames.push(event()), Err(Full));
     }
 }

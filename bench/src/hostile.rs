@@ -1,0 +1,197 @@
+//! Clients that mean no good, each at an address of its own, on a thread of their own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::people::Pair;
+
+/// How long a hostile client waits between two attacks: it is the server that is measured, and not the machine.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long it waits for what it has asked for, which it needn't get.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Connections that one holds while it attacks.
+const HELD: usize = 40;
+
+/// What a hostile client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Attack {
+    /// Pings over an anonymous WebSocket, and nothing is read.
+    Pings,
+    /// Binary attachments that are announced and never end.
+    Attachments,
+    /// Logins of accounts that aren't there.
+    Logins,
+    /// Catching up from the beginning, many times at once.
+    CatchUps,
+    /// Socket.IO connections that never say who they are.
+    Handshakes,
+    /// Large bodies that never come.
+    Bodies,
+    /// Uploads that never come.
+    Uploads,
+    /// Half a head of a request.
+    Heads,
+}
+
+const ATTACKS: [Attack; 8] = [
+    Attack::Pings,
+    Attack::Attachments,
+    Attack::Logins,
+    Attack::CatchUps,
+    Attack::Handshakes,
+    Attack::Bodies,
+    Attack::Uploads,
+    Attack::Heads,
+];
+
+/// Hostile clients at work.
+pub(crate) struct Hostile {
+    is_over: Arc<AtomicBool>,
+    counts: Arc<Mutex<BTreeMap<Attack, u64>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Hostile {
+    /// Begins one of each kind.
+    pub(crate) fn begin(address: &str, people: &[Pair]) -> Self {
+        let (is_over, counts) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let server: SocketAddr = address.parse().expect("it is an address");
+        let tokens: Vec<String> =
+            people.iter().flat_map(|pair| [pair.sender_token.clone(), pair.recipient_token.clone()]).collect();
+        let thread = std::thread::spawn({
+            let (is_over, counts) = (is_over.clone(), Arc::clone(&counts));
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime can be made").block_on(async move {
+                    let mut clients = JoinSet::new();
+                    for (n, attack) in ATTACKS.into_iter().enumerate() {
+                        let token = tokens[n % tokens.len()].clone();
+                        let client = Client { server, number: n, token, attack };
+                        clients.spawn(client.run(is_over.clone(), Arc::clone(&counts)));
+                    }
+                    clients.join_all().await;
+                });
+            }
+        });
+        Self { is_over, counts, thread }
+    }
+
+    /// Ends them. How often each has attacked.
+    pub(crate) fn end(self) -> String {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("they don't panic");
+        format!("attacks: {:?}", self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Client {
+    server: SocketAddr,
+    number: usize,
+    token: String,
+    attack: Attack,
+}
+
+impl Client {
+    async fn run(self, is_over: Arc<AtomicBool>, counts: Arc<Mutex<BTreeMap<Attack, u64>>>) {
+        let mut held = std::collections::VecDeque::new();
+        while !is_over.load(Ordering::Relaxed) {
+            // The server hangs up on some of them, which is what it should do.
+            if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, self.attack_once()).await {
+                held.push_back(stream);
+            }
+            if held.len() > HELD {
+                held.pop_front();
+            }
+            *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(self.attack).or_default() += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(format!("127.0.1.{}:0", self.number + 1).parse().expect("it is an address"))?;
+        socket.connect(self.server).await
+    }
+
+    async fn attack_once(&self) -> std::io::Result<TcpStream> {
+        let mut stream = self.connect().await?;
+        let host = format!("Host: {}\r\n", self.server);
+        let bearer = format!("Authorization: Bearer {}\r\n", self.token);
+        let upgrade = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        match self.attack {
+            Attack::Pings => {
+                stream.write_all(upgrade.as_bytes()).await?;
+                let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+                stream.write_all(&ping.repeat(5_000)).await?;
+            }
+            Attack::Attachments => {
+                stream.write_all(upgrade.as_bytes()).await?;
+                let packet = b"451000-[\"x\"]";
+                stream.write_all(&[&[0x81, 0x80 | 0xc, 0, 0, 0, 0][..], packet].concat()).await?;
+                let binary = [&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &[7; 0xffff]].concat();
+                stream.write_all(&binary.repeat(4)).await?;
+            }
+            Attack::Logins => {
+                let login =
+                    json!({"email": "nobody@example.com", "password": "wrong", "businessId": self.token.get(..8)});
+                self.ask(&mut stream, "POST", "/api/messenger/auth/login", "", &login.to_string()).await?;
+            }
+            Attack::CatchUps => {
+                self.ask(&mut stream, "GET", "/api/messenger/events/since?position=0&limit=1000", &bearer, "").await?;
+            }
+            Attack::Handshakes => {
+                self.ask(&mut stream, "GET", "/socket.io/?EIO=4&transport=polling", "", "").await?;
+            }
+            Attack::Bodies => {
+                let head = format!(
+                    "POST /api/messenger/messages HTTP/1.1\r\n{host}{bearer}Content-Type: application/json\r\n\
+                     Content-Length: 100000\r\n\r\n{{"
+                );
+                stream.write_all(head.as_bytes()).await?;
+            }
+            Attack::Uploads => {
+                let head = format!(
+                    "POST /api/messenger/files HTTP/1.1\r\n{host}{bearer}Content-Type: multipart/form-data; boundary=b\r\n\
+                     Content-Length: 50000000\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx"
+                );
+                stream.write_all(head.as_bytes()).await?;
+            }
+            Attack::Heads => {
+                let head = format!("GET / HTTP/1.1\r\n{host}X: {}", "x".repeat(50_000));
+                stream.write_all(head.as_bytes()).await?;
+            }
+        }
+        Ok(stream)
+    }
+
+    /// Asks for something, and waits for the beginning of an answer.
+    async fn ask(
+        &self,
+        stream: &mut TcpStream,
+        method: &str,
+        path: &str,
+        bearer: &str,
+        body: &str,
+    ) -> std::io::Result<()> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{bearer}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.server,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_exact(&mut [0; 12]).await?;
+        Ok(())
+    }
+}
