@@ -71,6 +71,7 @@ fn without_place(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -97,5 +98,30 @@ mod tests {
         }
         assert!(read::<Body>("body", br#"{"someId":"x"} {}"#).is_err());
         assert_eq!(read::<Body>("body", br#"{"someId":"x"}"#), Ok(Body { some_id: "x".into(), list: None }));
+    }
+
+    /// The body, or what could be one but for a piece of it.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            "[\\[\\]{}:,\"\\\\ 0-9eE.+-]{0,5}",
+            Just(r#""someId""#.to_owned()),
+            Just(r#""list""#.to_owned()),
+            Just(r#"{"someId":"x","list":[1"#.to_owned()),
+            Just("\\ud800".to_owned()),
+            (0..2000_usize).prop_map(|depth| "[".repeat(depth)),
+            (0..2000_usize).prop_map(|depth| r#"{"list":"#.repeat(depth)),
+            "\\PC{0,10}",
+        ];
+        let text = prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes());
+        prop_oneof![text, prop::collection::vec(any::<u8>(), 0..40)]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_named_in_few_words(json in body()) {
+            if let Err(reason) = read::<Body>("body", &json) {
+                prop_assert!(!reason.is_empty() && reason.chars().count() <= 2 * MAX_REASON_CHARS + 2, "{reason}");
+            }
+        }
     }
 }

@@ -46,3 +46,21 @@ pub(crate) fn cursor(cursor: Option<&str>) -> Result<Option<u64>, ApiError> {
     let position = cursor.map(|cursor| cursor.parse().map_err(|_| ApiError::invalid("cursor", "must be a nextCursor")));
     position.transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_a_position_or_refused(text in "[0-9]{1,21}|[-+]?[0-9]{0,3}|\\PC{0,20}", position in any::<u64>()) {
+            if let Ok(position) = cursor(Some(&text)) {
+                let digits = text.trim_start_matches('+').trim_start_matches('0');
+                prop_assert_eq!(position.map(|position| position.to_string()), Some(if digits.is_empty() { "0" } else { digits }.to_owned()));
+            }
+            prop_assert!(matches!(cursor(Some(&position.to_string())), Ok(Some(read)) if read == position));
+        }
+    }
+}

@@ -140,7 +140,7 @@ impl Client {
                 stream.write_all(upgrade.as_bytes()).await?;
                 let packet = b"451000-[\"x\"]";
                 stream.write_all(&[&[0x81, 0x80 | 0xc, 0, 0, 0, 0][..], packet].concat()).await?;
-                let binary = [&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &[7; 0xffff]].concat();
+                let binary = [&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &vec![7; 0xffff]].concat();
                 stream.write_all(&binary.repeat(4)).await?;
             }
             Attack::Logins => {

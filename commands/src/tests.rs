@@ -3,6 +3,7 @@
 mod calls;
 mod files;
 mod people;
+mod stored;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -54,3 +54,55 @@ pub(super) fn disposition(file: &FileUploaded) -> String {
     let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
     format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn asked(range: &[u8], size_bytes: u64) -> Option<Asked> {
+        let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_bytes(range).ok()?)]);
+        Some(asked_for(&headers, &"\"x\"".parse().expect("a tag"), size_bytes))
+    }
+
+    #[test]
+    fn a_part_is_found_as_far_as_there_is_so_much() {
+        for (said, expected) in [
+            ("bytes=0-0", Some(0..1)),
+            ("bytes=2-5", Some(2..6)),
+            ("bytes=2-", Some(2..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-30", Some(0..10)),
+            ("bytes=9-18446744073709551615", Some(9..10)),
+            ("bytes=0-18446744073709551616", None),
+            ("bytes=5-2", None),
+            ("bytes=0-1,4-5", None),
+            ("bytes=+1-2", None),
+            ("bytes=-", None),
+            ("items=0-1", None),
+        ] {
+            let part = match asked(said.as_bytes(), 10) {
+                Some(Asked::Part(range)) => Some(range),
+                _ => None,
+            };
+            assert_eq!(part, expected, "{said}");
+        }
+        for said in ["bytes=10-", "bytes=10-11", "bytes=-0"] {
+            assert!(matches!(asked(said.as_bytes(), 10), Some(Asked::NoSuchPart)), "{said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_for_lies_in_the_file(
+            range in "(bytes=)?[0-9]{0,20}[-,+ ]{0,2}[0-9]{0,20}|\\PC{0,30}",
+            size_bytes in prop_oneof![0..20_u64, any::<u64>()],
+        ) {
+            if let Some(Asked::Part(range)) = asked(range.as_bytes(), size_bytes) {
+                prop_assert!(range.start < range.end && range.end <= size_bytes, "{range:?}");
+            }
+        }
+    }
+}

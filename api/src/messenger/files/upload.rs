@@ -192,3 +192,61 @@ fn broken(error: multer::Error) -> FilesError {
         error => FilesError::Client(format!("the multipart body is broken: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDARY: &str = "b";
+
+    /// What is in the field `file` of a body that comes in pieces, and whether nothing is after it; or what is wrong with it.
+    fn read(pieces: Vec<Vec<u8>>) -> Result<Option<(Vec<u8>, bool)>, multer::Error> {
+        let pieces = pieces.into_iter().map(|piece| Ok(Bytes::from(piece)));
+        let body = paced(stream::iter(pieces).boxed(), Arc::default());
+        let mut multipart = multer::Multipart::new(body, BOUNDARY);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let Some(field) = multipart.next_field().await? else { return Ok(None) };
+            let bytes = field.bytes().await?.to_vec();
+            Ok(Some((bytes, multipart.next_field().await?.is_none())))
+        })
+    }
+
+    /// A piece of a body: what such bodies are made of, or anything.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let said = |text: &str| Just(text.as_bytes().to_vec());
+        prop_oneof![
+            said("--b\r\n"),
+            said("\r\n--b"),
+            said("--b--"),
+            said("Content-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n"),
+            said("Content-Disposition: form-data; name=file; filename*=UTF-8''%ff\r\n"),
+            said("Content-Type: text/plain\r\n"),
+            said("\r\n\r\n"),
+            prop::collection::vec(any::<u8>(), 0..30),
+            (0..100_000_usize).prop_map(|length| vec![b'x'; length]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_a_field_or_refused(pieces in prop::collection::vec(piece(), 0..12)) {
+            let sent: usize = pieces.iter().map(Vec::len).sum();
+            if let Ok(Some((bytes, _))) = read(pieces) {
+                prop_assert!(bytes.len() < sent);
+            }
+        }
+
+        #[test]
+        fn a_file_comes_as_it_was_sent_however_it_is_cut(file in prop::collection::vec(any::<u8>(), 1..300), cuts in 1..50_usize) {
+            let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n";
+            let body = [&head[..], &file, b"\r\n--b--\r\n"].concat();
+            // A file that has the boundary in it is one of another boundary.
+            prop_assume!(!file.windows(5).any(|bytes| bytes == b"\r\n--b"));
+            let read = read(body.chunks(cuts).map(<[u8]>::to_vec).collect());
+            prop_assert_eq!(read.ok().flatten(), Some((file, true)));
+        }
+    }
+}
