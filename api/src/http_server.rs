@@ -126,9 +126,10 @@ pub async fn serve_http(
                     }
                     continue;
                 };
+                let stream = stream.holding(place);
                 let served = serve(stream, (local, remote, scheme), endpoint.clone(), stopping.clone());
                 // What panics is the end of a connection and of nothing else.
-                let served = AssertUnwindSafe(served).catch_unwind().map(|_| drop(place));
+                let served = AssertUnwindSafe(served).catch_unwind().map(drop);
                 connections.spawn(served.with_cancellation_token_owned(cut.clone()));
             }
             Err(error) => {

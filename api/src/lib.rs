@@ -22,6 +22,7 @@ mod ice_servers;
 mod identity;
 mod json_answer;
 mod json_body;
+mod large_answers;
 mod limits;
 mod messenger;
 mod openapi;

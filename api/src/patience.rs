@@ -52,12 +52,19 @@ pub(crate) struct PatientStream<S> {
     is_given_up: bool,
     /// Whoever waits for the other side to say something.
     reader: Option<Waker>,
+    /// What goes with it, whoever serves it in the end.
+    _held: Option<Box<dyn Send + Sync>>,
 }
 
 impl<S> PatientStream<S> {
     pub(crate) fn new(stream: S) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE_PATIENCE));
-        Self { stream, stalled: None, idle, last_passed: Instant::now(), is_given_up: false, reader: None }
+        Self { stream, stalled: None, idle, last_passed: Instant::now(), is_given_up: false, reader: None, _held: None }
+    }
+
+    /// Holds something until the stream is no more, be it upgraded meanwhile.
+    pub(crate) fn holding(self, held: impl Send + Sync + 'static) -> Self {
+        Self { _held: Some(Box::new(held)), ..self }
     }
 
     /// Whether the other side has not taken in yet what was last written.

@@ -12,7 +12,8 @@ use poem::{Endpoint, Request, Response, Result, get};
 use crate::allow::Allow;
 use crate::audit::{LiveAuditStream, LiveAuditWebSocket};
 use crate::error::{ErrorBody, ErrorCode, respond, standard_error};
-use crate::identity::identify;
+use crate::identity::{Identity, identify};
+use crate::large_answers::LargeAnswers;
 use crate::limits::counted;
 use crate::origin::Origins;
 use crate::paths::Paths;
@@ -24,7 +25,8 @@ use crate::{Api, health, openapi};
 
 /// Everything that Switchboard serves.
 pub fn server(api: &Arc<Api>, realtime: &Realtime) -> impl Endpoint<Output = Response> + 'static {
-    let rest = Rest { api: api.clone(), body_limit: BodyLimit::new(), paths: openapi::paths() };
+    let (body_limit, large_answers) = (BodyLimit::new(), LargeAnswers::new());
+    let rest = Rest { api: api.clone(), body_limit, large_answers, paths: openapi::paths() };
     let paths = Paths::to(rest)
         .at("/healthz", get(health::healthz))
         .at("/readyz", Counted { api: api.clone(), endpoint: get(health::readyz) })
@@ -104,6 +106,7 @@ impl<E: Endpoint> Endpoint for Counted<E> {
 struct Rest<E> {
     api: Arc<Api>,
     body_limit: BodyLimit,
+    large_answers: LargeAnswers,
     paths: E,
 }
 
@@ -114,9 +117,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for Rest<E> {
         identify(&self.api, &mut request).await?;
         must_be_clear(request.headers())?;
         let sender = Sender::of(&request, self.api.trusted_proxies.client_of(&request));
+        let user = request.data::<Identity>().and_then(|identity| Some(identity.caller().ok()?.user_id));
         let held = self.body_limit.hold(&mut request, &sender).await?;
         let answer = self.paths.call(request).await;
         held.let_go().await;
-        answer
+        match user {
+            Some(user) => Ok(self.large_answers.hold(user, answer?).await?),
+            None => answer,
+        }
     }
 }

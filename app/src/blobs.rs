@@ -11,7 +11,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, RetryConfig};
 
 use crate::machine;
-use crate::settings::{SecretFileError, Settings, read_secret};
+use crate::settings::Settings;
 
 /// What went wrong with the store of files.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,6 @@ pub(crate) enum BlobsError {
     Directory { path: String, source: std::io::Error },
     #[error("SWITCHBOARD_BLOBS can't be used")]
     Store(#[from] object_store::Error),
-    #[error(transparent)]
-    Secret(#[from] SecretFileError),
     #[error("SWITCHBOARD_BLOBS must be file or s3://bucket/prefix")]
     Unknown,
 }
@@ -69,7 +67,7 @@ pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, Blo
             Ok(Files::new(store, quotas))
         }
         url if url.starts_with("s3://") => {
-            let store = open_s3(url, settings.aws_secret_access_key_file.as_deref(), installation)?;
+            let store = open_s3(url, settings.aws_secret_access_key.as_deref(), installation)?;
             let store = FileStore { store, part_bytes: S3_PART_BYTES, at_once: S3_UPLOADS, free_bytes: None };
             Ok(Files::new(store, quotas))
         }
@@ -94,13 +92,13 @@ fn remove_unfinished(dir: &Path) -> std::io::Result<()> {
 }
 
 /// `s3://bucket/prefix`; everything else (credentials, region, endpoint) stands in the environment, as it does for the tools of AWS.
-fn open_s3(url: &str, secret_key_file: Option<&Path>, installation: &str) -> Result<Arc<dyn ObjectStore>, BlobsError> {
+fn open_s3(url: &str, secret_key: Option<&str>, installation: &str) -> Result<Arc<dyn ObjectStore>, BlobsError> {
     // Once for the process is enough; a second time is refused and does no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { max_retries: 3, retry_timeout: S3_PATIENCE, ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry);
-    if let Some(path) = secret_key_file {
-        builder = builder.with_secret_access_key(read_secret("AWS_SECRET_ACCESS_KEY", path)?);
+    if let Some(secret_key) = secret_key {
+        builder = builder.with_secret_access_key(secret_key);
     }
     let store = builder.build()?;
     let prefix = url.splitn(4, '/').nth(3).unwrap_or_default().trim_matches('/');

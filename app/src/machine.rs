@@ -9,8 +9,10 @@ use std::process::Command;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit, umask};
 
-/// What a data directory has in it.
-const OWN_NAMES: [&str; 5] = ["lock", "master.key", "files", "postgres", "postgres.log"];
+/// What only a data directory has in it.
+const OWN_NAMES: [&str; 2] = ["master.key", "postgres/PG_VERSION"];
+/// Descriptors to ask for where the hard limit is more than the machine gives, as macOS does.
+const FALLBACK_DESCRIPTORS: u64 = 10_240;
 /// Variables that programs get which this one starts. They get no others: some are secrets.
 const PASSED_ON: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ"];
 
@@ -25,21 +27,24 @@ pub(crate) fn raise_descriptor_limit() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::warn!(%error, "raising the limit of open descriptors failed; going on with the soft limit");
-            limit.current
-        }
-    }
+    let raise = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).map(|()| current);
+    let fallback = limit.maximum.unwrap_or(FALLBACK_DESCRIPTORS).min(FALLBACK_DESCRIPTORS);
+    raise(limit.maximum).or_else(|_| raise(Some(fallback))).unwrap_or_else(|error| {
+        tracing::warn!(%error, "raising the limit of open descriptors failed; going on with the soft limit");
+        limit.current
+    })
 }
 
-/// Makes a directory that nobody else may enter, or closes one of ours that others may.
+/// Makes a directory that nobody else may enter, or closes one of ours that others may. Directories above it that aren't there either
+/// are made as usual: whoever may have something in it has to pass through them.
 ///
 /// # Errors
 /// When it can't be made.
 pub(crate) fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if !path.exists() {
+        if let Some(parent) = path.parent() {
+            make_open_dirs(parent)?;
+        }
         return DirBuilder::new().recursive(true).mode(0o700).create(path);
     }
     let metadata = fs::metadata(path)?;
@@ -54,6 +59,18 @@ pub(crate) fn ensure_private_dir(path: &Path) -> io::Result<()> {
     }
     tracing::warn!(path = %path.display(), "others may enter the data directory; only what is made in it from now on is private");
     Ok(())
+}
+
+/// Makes a directory, and those above it, that everybody may enter.
+fn make_open_dirs(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_open_dirs(parent)?;
+    }
+    DirBuilder::new().recursive(true).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Free bytes on the file system of a path, for whoever isn't root; none when that can't be found out.
@@ -84,20 +101,21 @@ mod tests {
         let new = dir.path().join("a/b");
         ensure_private_dir(&new).unwrap();
         assert_eq!(mode(&new), 0o700);
+        assert_eq!(mode(&dir.path().join("a")), 0o755, "others may pass through to what is theirs");
         let open = |name: &str, inside: &str, mode| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
             if !inside.is_empty() {
-                fs::create_dir(path.join(inside)).unwrap();
+                fs::create_dir_all(path.join(inside)).unwrap();
             }
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             ensure_private_dir(&path).unwrap();
             path
         };
         assert_eq!(mode(&open("empty", "", 0o755)), 0o700);
-        assert_eq!(mode(&open("data", "postgres", 0o755)), 0o700);
-        assert_eq!(mode(&open("home", "documents", 0o755)), 0o755, "it is no data directory");
-        assert_eq!(mode(&open("tmp", "lock", 0o1777)), 0o1777, "it is everybody's");
+        assert_eq!(mode(&open("data", "postgres/PG_VERSION", 0o755)), 0o700);
+        assert_eq!(mode(&open("home", "files", 0o755)), 0o755, "it is no data directory");
+        assert_eq!(mode(&open("tmp", "master.key", 0o1777)), 0o1777, "it is everybody's");
     }
 
     #[test]

@@ -33,8 +33,9 @@ use crate::{blobs, chores, demo, machine, memory, system};
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the database may take to be closed; our own is shut down with it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
-/// Descriptors that connections of clients leave to everything else.
-const RESERVED_DESCRIPTORS: usize = 256;
+/// Descriptors that connections of clients leave to everything else, such as the files that they take in: half of all where there are
+/// few.
+const RESERVED_DESCRIPTORS: usize = 512;
 /// Buckets of figures in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 /// Buckets of figures that count events.
@@ -217,7 +218,7 @@ async fn serve_on(
 fn connection_limits(settings: &Settings) -> Result<ConnectionLimits, ServeError> {
     let in_all = machine::raise_descriptor_limit().map_or(0, |descriptors| {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(RESERVED_DESCRIPTORS)
+        descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)
     });
     let trusted_proxies = TrustedProxies::parse(&settings.trusted_proxies)?;
     Ok(ConnectionLimits { per_address: settings.address_connections, in_all, trusted_proxies })

@@ -176,7 +176,7 @@ pub(crate) struct Settings {
     pub(crate) event_store: String,
 
     /// File with the address of the log, for where secrets are files
-    #[arg(long, env = "SWITCHBOARD_EVENT_STORE_FILE", global = true)]
+    #[arg(long, env = "SWITCHBOARD_EVENT_STORE_FILE", conflicts_with = "event_store", global = true)]
     pub(crate) event_store_file: Option<PathBuf>,
 
     /// How nodes tell each other who types, who is online and how calls are set up: `postgres`, or a NATS server like
@@ -185,7 +185,7 @@ pub(crate) struct Settings {
     pub(crate) bus: String,
 
     /// File with the address of the bus, for where secrets are files
-    #[arg(long, env = "SWITCHBOARD_BUS_FILE", global = true)]
+    #[arg(long, env = "SWITCHBOARD_BUS_FILE", conflicts_with = "bus", global = true)]
     pub(crate) bus_file: Option<PathBuf>,
 
     /// How long a call rings before it is missed
@@ -216,8 +216,12 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_BLOBS", default_value = "file", global = true)]
     pub(crate) blobs: String,
 
-    /// File with the secret access key of S3, for where secrets are files; without it, `AWS_SECRET_ACCESS_KEY` has it
-    #[arg(long, env = "AWS_SECRET_ACCESS_KEY_FILE", global = true)]
+    /// Secret access key of S3
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true, global = true)]
+    pub(crate) aws_secret_access_key: Option<String>,
+
+    /// File with the secret access key of S3, for where secrets are files
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY_FILE", conflicts_with = "aws_secret_access_key", global = true)]
     pub(crate) aws_secret_access_key_file: Option<PathBuf>,
 
     /// Somebody whose password was set by an administrator has to change it before they use the messenger
@@ -322,6 +326,7 @@ impl Settings {
             ("SWITCHBOARD_ADMIN_PASSWORD", &self.admin_password_file, &mut self.admin_password),
             ("SWITCHBOARD_MASTER_KEY", &self.master_key_file, &mut self.master_key),
             ("SWITCHBOARD_TURN_SECRET", &self.turn_secret_file, &mut self.turn_secret),
+            ("AWS_SECRET_ACCESS_KEY", &self.aws_secret_access_key_file, &mut self.aws_secret_access_key),
         ] {
             *secret = read(setting, file)?.or(secret.take());
         }
@@ -336,7 +341,7 @@ impl Settings {
 }
 
 /// The secret in a file, without the end of its line.
-pub(crate) fn read_secret(setting: &'static str, path: &std::path::Path) -> Result<String, SecretFileError> {
+fn read_secret(setting: &'static str, path: &std::path::Path) -> Result<String, SecretFileError> {
     let failed = |source| SecretFileError { setting, path: path.display().to_string(), source };
     std::fs::read_to_string(path).map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()).map_err(failed)
 }

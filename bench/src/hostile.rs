@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Connections that one holds while it attacks.
 const HELD: usize = 40;
+/// What one asks for at once, where that is the attack.
+const AT_ONCE: usize = 20;
 
 /// What a hostile client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +33,7 @@ enum Attack {
     Attachments,
     /// Logins of accounts that aren't there.
     Logins,
-    /// Catching up from the beginning, many times at once.
+    /// Catching up from the beginning, several times at once.
     CatchUps,
     /// Socket.IO connections that never say who they are.
     Handshakes,
@@ -67,6 +70,7 @@ impl Hostile {
         let server: SocketAddr = address.parse().expect("it is an address");
         let tokens: Vec<String> =
             people.iter().flat_map(|pair| [pair.sender_token.clone(), pair.recipient_token.clone()]).collect();
+        let business_id = people[0].recipient_login["businessId"].as_str().expect("it has one").to_owned();
         let thread = std::thread::spawn({
             let (is_over, counts) = (is_over.clone(), Arc::clone(&counts));
             move || {
@@ -75,7 +79,7 @@ impl Hostile {
                     let mut clients = JoinSet::new();
                     for (n, attack) in ATTACKS.into_iter().enumerate() {
                         let token = tokens[n % tokens.len()].clone();
-                        let client = Client { server, number: n, token, attack };
+                        let client = Client { server, number: n, business_id: business_id.clone(), token, attack };
                         clients.spawn(client.run(is_over.clone(), Arc::clone(&counts)));
                     }
                     clients.join_all().await;
@@ -96,6 +100,7 @@ impl Hostile {
 struct Client {
     server: SocketAddr,
     number: usize,
+    business_id: String,
     token: String,
     attack: Attack,
 }
@@ -103,9 +108,12 @@ struct Client {
 impl Client {
     async fn run(self, is_over: Arc<AtomicBool>, counts: Arc<Mutex<BTreeMap<Attack, u64>>>) {
         let mut held = std::collections::VecDeque::new();
-        while !is_over.load(Ordering::Relaxed) {
+        for attempt in 0.. {
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
             // The server hangs up on some of them, which is what it should do.
-            if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, self.attack_once()).await {
+            if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, self.attack_once(attempt)).await {
                 held.push_back(stream);
             }
             if held.len() > HELD {
@@ -122,7 +130,7 @@ impl Client {
         socket.connect(self.server).await
     }
 
-    async fn attack_once(&self) -> std::io::Result<TcpStream> {
+    async fn attack_once(&self, attempt: u64) -> std::io::Result<TcpStream> {
         let mut stream = self.connect().await?;
         let host = format!("Host: {}\r\n", self.server);
         let bearer = format!("Authorization: Bearer {}\r\n", self.token);
@@ -138,18 +146,26 @@ impl Client {
             }
             Attack::Attachments => {
                 stream.write_all(upgrade.as_bytes()).await?;
-                let packet = b"451000-[\"x\"]";
-                stream.write_all(&[&[0x81, 0x80 | 0xc, 0, 0, 0, 0][..], packet].concat()).await?;
+                let connect = format!("40{{\"token\":\"{}\"}}", self.token);
+                stream.write_all(&text_frame(&connect)).await?;
+                let packet = "451000-[\"x\"]";
+                stream.write_all(&text_frame(packet)).await?;
                 let binary = [&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &vec![7; 0xffff]].concat();
                 stream.write_all(&binary.repeat(4)).await?;
             }
             Attack::Logins => {
-                let login =
-                    json!({"email": "nobody@example.com", "password": "wrong", "businessId": self.token.get(..8)});
+                // Another account each time: one alone is soon limited.
+                let email = format!("nobody{attempt}@example.com");
+                let login = json!({"email": email, "password": "wrong", "businessId": self.business_id});
                 self.ask(&mut stream, "POST", "/api/messenger/auth/login", "", &login.to_string()).await?;
             }
             Attack::CatchUps => {
-                self.ask(&mut stream, "GET", "/api/messenger/events/since?position=0&limit=1000", &bearer, "").await?;
+                let path = "/api/messenger/events/since?position=0&limit=1000";
+                let several = (0..AT_ONCE).map(async |_| {
+                    let mut stream = self.connect().await?;
+                    self.ask(&mut stream, "GET", path, &bearer, "").await
+                });
+                try_join_all(several).await?;
             }
             Attack::Handshakes => {
                 self.ask(&mut stream, "GET", "/socket.io/?EIO=4&transport=polling", "", "").await?;
@@ -194,4 +210,10 @@ impl Client {
         stream.read_exact(&mut [0; 12]).await?;
         Ok(())
     }
+}
+
+/// A short text over a WebSocket, masked with nothing.
+fn text_frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("it is short").to_be_bytes();
+    [&[0x81, 0xfe, length[0], length[1], 0, 0, 0, 0][..], text.as_bytes()].concat()
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::aggregates::{Aggregates, Created, decode};
 use crate::caller::by_the_system;
-use crate::readings::{Counted, Reading, Readings};
+use crate::readings::{Reading, Readings, TooManyQueries};
 use crate::{Clock, Commands, Done, Error, Ids, Request};
 
 /// Events of a stream that are read at once.
@@ -83,19 +83,19 @@ impl Commands {
         let business = if caller.role.is_system() { reading.business } else { Some(caller.business_id) };
         let head = self.aggregates.head().await?;
         let reading = Reading { by: *caller, what: HistoryRead { business, ..reading } };
-        match self.readings.count(&reading, self.clock.now()) {
-            Counted::First => {
-                if let Err(error) =
-                    self.record_reading(&reading, request.correlation_id, Readings::once(self.clock.now())).await
-                {
-                    self.readings.forget(&reading);
-                    return Err(error);
-                }
-            }
-            Counted::Again => {}
-            Counted::TooMany => {
-                return Err(Error::TooMany("too many different queries of the history: try again in a minute"));
-            }
+        let once = Readings::once(self.clock.now());
+        let recorded = self.readings.recorded(&reading, self.clock.now());
+        let recorded = recorded.map_err(|TooManyQueries| {
+            Error::TooMany("too many different queries of the history: try again in a minute")
+        })?;
+        let mut is_first = false;
+        let first = async || {
+            is_first = true;
+            self.record_reading(&reading, request.correlation_id, once).await
+        };
+        recorded.get_or_try_init(first).await?;
+        if !is_first {
+            self.readings.count(reading, once);
         }
         Ok(Done { value: business, position: head })
     }
@@ -106,7 +106,7 @@ impl Commands {
         for (reading, readings) in self.readings.take_due(self.clock.now(), is_stopping) {
             if let Err(error) = self.record_reading(&reading, self.ids.next(), readings).await {
                 tracing::warn!(%error, reader = %reading.by.user_id, reads = readings.reads, "recording readings of the history failed; retrying");
-                self.readings.put_back(reading, readings);
+                self.readings.count(reading, readings);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Readings of the history that are not in the log yet: one event a minute, reader and query sums them up.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::audit::AuditRead;
 use domain::{Timestamp, UserId};
+use tokio::sync::OnceCell;
 
 use crate::{Caller, HistoryRead};
 
@@ -26,16 +27,12 @@ pub(crate) struct Readings {
     last_at: Timestamp,
 }
 
-/// What became of a reading.
+/// Set once a query of the last minute stands in the log. Nothing is answered before.
+pub(crate) type Recorded = Arc<OnceCell<()>>;
+
+/// The reader has asked too many different queries.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Counted {
-    /// It is the first of its minute: it has to be recorded before it is answered.
-    First,
-    /// It is counted, and recorded with the others.
-    Again,
-    /// The reader has asked too many different queries.
-    TooMany,
-}
+pub(crate) struct TooManyQueries;
 
 /// Queries that were read within the last minute or so.
 pub(crate) struct RecentReadings {
@@ -47,6 +44,7 @@ pub(crate) struct RecentReadings {
 struct Recent {
     by: Caller,
     since: Timestamp,
+    recorded: Recorded,
     /// Readings that no event stands for yet.
     counted: Option<Readings>,
 }
@@ -56,8 +54,12 @@ impl Readings {
         Self { reads: 1, first_at: at, last_at: at }
     }
 
-    fn and(self, later: Self) -> Self {
-        Self { reads: self.reads.saturating_add(later.reads), first_at: self.first_at, last_at: later.last_at }
+    fn and(self, other: Self) -> Self {
+        Self {
+            reads: self.reads.saturating_add(other.reads),
+            first_at: self.first_at.min(other.first_at),
+            last_at: self.last_at.max(other.last_at),
+        }
     }
 
     pub(crate) fn event(self, reader_id: Option<UserId>, read: HistoryRead) -> AuditRead {
@@ -78,28 +80,32 @@ impl RecentReadings {
         Self { readers: Mutex::default(), max_queries }
     }
 
-    /// Counts a reading.
-    pub(crate) fn count(&self, reading: &Reading, now: Timestamp) -> Counted {
+    /// Whether a query of the last minute stands in the log: whoever finds that it doesn't has to record it. Those who ask the same
+    /// meanwhile wait for that.
+    pub(crate) fn recorded(&self, reading: &Reading, now: Timestamp) -> Result<Recorded, TooManyQueries> {
         let mut readers = self.readers();
         let queries = readers.entry(reading.by.user_id).or_default();
-        if let Some(recent) = queries.get_mut(&reading.what) {
-            let once = Readings::once(now);
-            recent.counted = Some(recent.counted.map_or(once, |counted| counted.and(once)));
-            return Counted::Again;
+        if let Some(recent) = queries.get(&reading.what) {
+            return Ok(recent.recorded.clone());
         }
         if self.max_queries > 0 && queries.len() >= self.max_queries {
-            return Counted::TooMany;
+            return Err(TooManyQueries);
         }
-        queries.insert(reading.what.clone(), Recent { by: reading.by, since: now, counted: None });
-        Counted::First
+        let recent = Recent { by: reading.by, since: now, recorded: Recorded::default(), counted: None };
+        Ok(queries.entry(reading.what.clone()).or_insert(recent).recorded.clone())
     }
 
-    /// Forgets a query whose first reading could not be recorded.
-    pub(crate) fn forget(&self, reading: &Reading) {
+    /// Counts readings that are to be recorded later: one of a query that stands in the log, or those that could not be recorded.
+    pub(crate) fn count(&self, reading: Reading, readings: Readings) {
         let mut readers = self.readers();
-        if let Some(queries) = readers.get_mut(&reading.by.user_id) {
-            queries.remove(&reading.what);
-        }
+        let queries = readers.entry(reading.by.user_id).or_default();
+        let recent = queries.entry(reading.what).or_insert_with(|| Recent {
+            by: reading.by,
+            since: readings.first_at,
+            recorded: Recorded::default(),
+            counted: None,
+        });
+        recent.counted = Some(recent.counted.map_or(readings, |others| readings.and(others)));
     }
 
     /// Takes what is to be recorded: of queries that are older than the window, or of all.
@@ -116,15 +122,6 @@ impl RecentReadings {
             !queries.is_empty()
         });
         due
-    }
-
-    /// Puts back what could not be recorded.
-    pub(crate) fn put_back(&self, reading: Reading, readings: Readings) {
-        let mut readers = self.readers();
-        let queries = readers.entry(reading.by.user_id).or_default();
-        let recent =
-            queries.entry(reading.what).or_insert(Recent { by: reading.by, since: readings.first_at, counted: None });
-        recent.counted = Some(recent.counted.map_or(readings, |later| readings.and(later)));
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<UserId, HashMap<HistoryRead, Recent>>> {
@@ -162,16 +159,24 @@ mod tests {
     #[test]
     fn what_is_read_again_within_a_minute_is_summed_up_after_it() {
         let recent = RecentReadings::new(MAX_QUERIES);
-        assert_eq!(recent.count(&reading(1), at(0)), Counted::First);
-        assert_eq!(recent.count(&reading(1), at(10)), Counted::Again);
-        assert_eq!(recent.count(&reading(1), at(20)), Counted::Again);
-        assert_eq!(recent.count(&reading(2), at(30)), Counted::First);
+        let first = recent.recorded(&reading(1), at(0)).unwrap();
+        assert!(!recent.recorded(&reading(1), at(5)).unwrap().initialized(), "nobody has recorded it yet");
+        first.set(()).unwrap();
+        assert!(recent.recorded(&reading(1), at(10)).unwrap().initialized());
+        for ms in [10, 20] {
+            recent.count(reading(1), Readings::once(at(ms)));
+        }
+        recent.recorded(&reading(2), at(30)).unwrap();
         assert_eq!(recent.take_due(at(WINDOW_MS - 1), false), []);
         let summed_up = Readings { reads: 2, first_at: at(10), last_at: at(20) };
         assert_eq!(recent.take_due(at(WINDOW_MS), false), [(reading(1), summed_up)]);
-        assert_eq!(recent.count(&reading(1), at(WINDOW_MS)), Counted::First, "the next minute begins");
-        recent.put_back(reading(1), summed_up);
-        assert_eq!(recent.take_due(at(WINDOW_MS), true), [(reading(1), summed_up)]);
+        let next = recent.recorded(&reading(1), at(WINDOW_MS)).unwrap();
+        assert!(!next.initialized(), "the next minute begins");
+        // What could not be recorded is counted with what came meanwhile.
+        recent.count(reading(1), Readings::once(at(WINDOW_MS)));
+        recent.count(reading(1), summed_up);
+        let all = Readings { reads: 3, first_at: at(10), last_at: at(WINDOW_MS) };
+        assert_eq!(recent.take_due(at(WINDOW_MS), true), [(reading(1), all)]);
         assert!(recent.readers().is_empty());
     }
 
@@ -179,11 +184,11 @@ mod tests {
     fn a_reader_asks_only_so_many_different_queries_a_minute() {
         let recent = RecentReadings::new(MAX_QUERIES);
         for n in 0..MAX_QUERIES {
-            assert_eq!(recent.count(&reading(n), at(0)), Counted::First);
+            assert!(recent.recorded(&reading(n), at(0)).is_ok());
         }
-        assert_eq!(recent.count(&reading(MAX_QUERIES), at(1)), Counted::TooMany);
-        assert_eq!(recent.count(&reading(0), at(1)), Counted::Again);
+        assert_eq!(recent.recorded(&reading(MAX_QUERIES), at(1)).err(), Some(TooManyQueries));
+        assert!(recent.recorded(&reading(0), at(1)).is_ok());
         recent.take_due(at(WINDOW_MS), false);
-        assert_eq!(recent.count(&reading(MAX_QUERIES), at(WINDOW_MS)), Counted::First);
+        assert!(recent.recorded(&reading(MAX_QUERIES), at(WINDOW_MS)).is_ok());
     }
 }

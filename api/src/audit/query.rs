@@ -95,6 +95,9 @@ impl Query {
     ) -> Result<Permitted, ApiError> {
         let query = self.canonical();
         let read = api.commands.read_history(request, HistoryRead { business: self.business, what, query }).await?;
+        // The log is searched for a moment, as it is for a page.
+        let is_searched = self.from.or(self.to).is_some();
+        let _turn = if is_searched { Some(api.audit_gate.page(&request.caller).await?) } else { None };
         let mut after = self.after;
         if let Some(from) = self.from {
             after = after.max(api.position_before(from).await?);

@@ -26,7 +26,7 @@ use crate::messenger::{Message, SendMessage, call_status};
 /// refused.
 const WAITING: usize = 64;
 const WAITING_BYTES: usize = 512 * 1024;
-const WAITING_TO_BE_REFUSED: usize = 16_384;
+const WAITING_TO_BE_REFUSED: usize = 1_024;
 
 /// What tells a client how its emit went, once there is room to tell it.
 pub(super) type Answer = Box<dyn FnOnce(Outcome) -> BoxFuture<'static, ()> + Send>;

@@ -50,10 +50,14 @@ impl Opening {
                 return Err(ApiError::invalid("query", "there are since and ticket only"));
             }
         }
-        let authenticated = authenticate(shared, request.headers(), uri).await;
         let address = shared.api.trusted_proxies.client_of(request);
-        if let Err(ApiError::Unauthorized(_)) = &authenticated {
-            // Whoever tries tokens is nobody in particular.
+        if parameter(uri, "ticket").is_some() {
+            // To redeem it is a statement, of whoever says that they have one.
+            shared.api.limits.count_handshake(address)?;
+        }
+        let authenticated = authenticate(shared, request.headers(), uri).await;
+        if let Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) = &authenticated {
+            // Whoever may not be here is nobody in particular.
             shared.api.limits.count_address(address)?;
         }
         let (caller, open_until) = authenticated?;

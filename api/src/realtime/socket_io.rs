@@ -46,6 +46,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const ANSWER_PAUSE: Duration = Duration::from_millis(5);
 /// How long a client may take from opening a connection to saying who it is.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// What clients of an address, which may be an office, say by polling and is read at the same time.
+const READ_AT_ONCE: usize = 256;
 /// What is read at once from a client: most of what they say is shorter, and each of them has such a buffer.
 const READ_BUFFER_BYTES: usize = 512;
 
@@ -107,12 +109,14 @@ pub(super) struct SocketIo {
     sockets: Mutex<HashMap<Sid, Arc<EngineSocket>>>,
     /// Connections that have not said yet who they are, by where they come from.
     unknown: Shares<IpAddr>,
+    /// What is being read of what clients say by polling, by where it comes from.
+    read: Shares<IpAddr>,
 }
 
 impl SocketIo {
     pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
         let unknown = Shares::new(shared.api.live_limits.unknown);
-        Arc::new(Self { shared, sockets: Mutex::default(), unknown })
+        Arc::new(Self { shared, sockets: Mutex::default(), unknown, read: Shares::new(READ_AT_ONCE) })
     }
 
     fn service(self: &Arc<Self>) -> EngineIoService<Self> {
@@ -189,8 +193,8 @@ impl SocketIo {
             return Err(ApiError::invalid("auth", "must be {token, since}, since may be left out"));
         };
         let authenticated = api.authenticate(&token, Audience::Messenger).await;
-        if let Err(ApiError::Unauthorized(_)) = &authenticated {
-            // Whoever tries tokens is nobody in particular.
+        if let Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) = &authenticated {
+            // Whoever may not be here is nobody in particular.
             api.limits.count_address(address)?;
         }
         let (caller, open_until) = authenticated?;

@@ -38,9 +38,12 @@ impl Identity {
         let (uid, gid) = account("postgres")
             .or_else(|| account("nobody"))
             .ok_or(ManagedPostgresError::Root("there is no user postgres or nobody to run it"))?;
-        // Nobody else gets in, and this user only through, to what is its own.
-        chown(data_dir, None, Some(gid)).map_err(files("give the group of", data_dir))?;
-        fs::set_permissions(data_dir, Permissions::from_mode(0o710)).map_err(files("close", data_dir))?;
+        let data = fs::metadata(data_dir).map_err(files("look at", data_dir))?;
+        if data.uid() == 0 && data.mode() & 0o1067 == 0 {
+            // Nobody else gets into what is ours alone, and this user only through, to what is its own. Others' we leave as it is.
+            chown(data_dir, None, Some(gid)).map_err(files("give the group of", data_dir))?;
+            fs::set_permissions(data_dir, Permissions::from_mode(0o710)).map_err(files("close", data_dir))?;
+        }
         let mut identity = Self { setpriv, user: Some(User { uid, gid, needs_search: false }) };
         if !identity.can_enter(data_dir)
             && let Some(user) = &mut identity.user

@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{flood, is_too_many, neighbour};
 use crate::support::{
-    Heard, Person, PlainSocket, Protocol, RawStream, Requirement, Socket, Transports, World, assert_is_standard_error,
-    eventually, full_scale, http_client, is_installed,
+    DEADLINE, Heard, Person, PlainSocket, Protocol, RawStream, Requirement, Socket, Transports, World,
+    assert_is_standard_error, eventually, full_scale, http_client, is_installed,
 };
 
 /// A ping of 125 bytes, masked with nothing.
@@ -49,7 +49,7 @@ async fn who_pings_and_reads_nothing_takes_no_memory_and_is_cut() {
         println!("{sent:?} bytes were taken");
     };
     let growth = world.server.growth_kib(flooding).await;
-    assert!(growth < 8 * 1024, "{growth} KiB");
+    assert!(growth < 16 * 1024, "{growth} KiB");
     eventually("both are cut", async || world.server.figure("switchboard_connections_stalled_total").await >= 2).await;
 }
 
@@ -269,9 +269,11 @@ async fn emits_that_wait_are_bounded_by_bytes() {
         });
         let sent: u32 = join_all(sending).await.into_iter().sum();
         println!("{sent} were sent");
+        // 64 of 40 kB are five times as much as may wait; some are done while others come.
         assert!(sent >= 10 * u32::try_from(streams).unwrap());
     };
-    world.server.growth_kib(attack).await;
+    let growth = world.server.growth_kib(attack).await;
+    assert!(growth < streams * 2048 + 16 * 1024, "{growth} KiB for {streams} connections");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,20 +288,29 @@ async fn who_asks_for_namespaces_that_are_not_there_takes_no_memory() {
         push(stream.get_mut(), &frame.repeat(500), 50_000_000).await;
     };
     let growth = world.server.growth_kib(attack).await;
-    assert!(growth < 8 * 1024, "{growth} KiB");
+    assert!(growth < 16 * 1024, "{growth} KiB");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_tenant_is_told_at_once_while_a_client_floods() {
     let (world, alice, _) = World::with_alice_and_bob().await;
     let (nina, ned) = neighbour(&world).await;
     let mut neds = RawStream::connect(&ned, Protocol::Plain).await;
-    let mut flooding = Protocol::SocketIo.open(&alice.url, &[]).await.unwrap();
-    let pings = ping().repeat(500);
-    let flood = tokio::spawn(async move { push(flooding.get_mut(), &pings, 50_000_000).await });
-    for n in 0..10 {
+    let flood = tokio::spawn({
+        let pings = ping().repeat(500);
+        async move {
+            // One that isn't listened to any more begins anew.
+            loop {
+                let mut flooding = Protocol::SocketIo.open(&alice.url, &[]).await.unwrap();
+                push(flooding.get_mut(), &pings, 1_000_000).await;
+            }
+        }
+    });
+    for n in 0..20 {
         let sent = nina.send_text(&ned, &n.to_string()).await.expect(201);
-        assert_eq!(neds.expect("message:received").await["id"], sent.body["message"]["id"]);
+        let told = tokio::time::timeout(DEADLINE / 6, neds.expect("message:received")).await.expect("at once");
+        assert_eq!(told["id"], sent.body["message"]["id"]);
     }
+    assert!(!flood.is_finished());
     flood.abort();
 }

@@ -27,7 +27,7 @@ fn modes(path: &Path, into: &mut Vec<(String, u32)>) {
     let metadata = fs::symlink_metadata(path).unwrap();
     into.push((path.display().to_string(), metadata.permissions().mode() & 0o777));
     if metadata.is_dir() {
-        for entry in fs::read_dir(path).unwrap().filter_map(Result::ok) {
+        for entry in fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {
             modes(&entry.path(), into);
         }
     }
@@ -49,6 +49,7 @@ async fn nobody_else_on_the_machine_reads_secrets_or_data() {
         ("SWITCHBOARD_TURN_SECRET", "a-secret-in-the-environment"),
         ("SWITCHBOARD_TURN_URLS", "turn:127.0.0.1"),
         ("AWS_SECRET_ACCESS_KEY", "another-secret-in-the-environment"),
+        ("SWITCHBOARD_DISK_RESERVE_MB", "0"),
     ];
     let server = start(&settings(&data_dir, &env, &[])).await;
     // The secrets in files are in force.
@@ -89,9 +90,19 @@ async fn a_secret_is_given_once_and_its_file_is_there() {
     let missing = settings(dir.path(), &[("SWITCHBOARD_MASTER_KEY_FILE", &key)], &[]);
     let lines = Server::run(&missing).await.err().unwrap().join("\n");
     assert!(lines.contains("SWITCHBOARD_MASTER_KEY") && lines.contains(&key), "{lines}");
-    let twice = [("SWITCHBOARD_MASTER_KEY_FILE", key.as_str()), ("SWITCHBOARD_MASTER_KEY", MASTER_KEY)];
-    let lines = Server::run(&settings(dir.path(), &twice, &[])).await.err().unwrap().join("\n");
-    assert!(lines.contains("cannot be used with"), "{lines}");
+    for (name, file) in [
+        ("DATABASE_URL", "DATABASE_URL_FILE"),
+        ("SWITCHBOARD_ADMIN_PASSWORD", "SWITCHBOARD_ADMIN_PASSWORD_FILE"),
+        ("SWITCHBOARD_MASTER_KEY", "SWITCHBOARD_MASTER_KEY_FILE"),
+        ("SWITCHBOARD_TURN_SECRET", "SWITCHBOARD_TURN_SECRET_FILE"),
+        ("SWITCHBOARD_EVENT_STORE", "SWITCHBOARD_EVENT_STORE_FILE"),
+        ("SWITCHBOARD_BUS", "SWITCHBOARD_BUS_FILE"),
+        ("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY_FILE"),
+    ] {
+        let twice = [(name, "a secret"), (file, key.as_str())];
+        let lines = Server::run(&settings(dir.path(), &twice, &[])).await.err().unwrap().join("\n");
+        assert!(lines.contains("cannot be used with"), "{name}: {lines}");
+    }
 }
 
 #[tokio::test]

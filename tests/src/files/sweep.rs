@@ -65,12 +65,17 @@ async fn a_file_that_nobody_has_sent_for_a_day_goes_and_those_that_were_sent_sta
     for old in [&idle, &sent] {
         long_ago(&scene, old, "FileUploaded", "uploadedAt").await;
     }
+    let storage = scene.alice.get("/api/messenger/me").await.body["storage"]["usedBytes"].clone();
+    assert_eq!(storage, b"idlefreshsent".len());
     let bytes_of_idle = scene.kept().into_iter().find(|path| path.ends_with(&idle)).unwrap();
     let scene = scene.kill_and_restart().await;
     scene.world.wait_for_events("FileRemoved", 1).await;
     until_gone(&scene, &idle).await;
     scene.wait_until_kept(2).await;
     assert!(!keeps(&scene, &idle), "its bytes go with it");
+    until_remembered(&scene).await;
+    let storage = scene.alice.get("/api/messenger/me").await.body["storage"]["usedBytes"].clone();
+    assert_eq!(storage, b"freshsent".len(), "what it took is free again");
     assert_eq!(download(&scene.alice, &fresh, &[]).await.text(), (200, "fresh"));
     assert_eq!(download(&scene.bob, &sent, &[]).await.text(), (200, "sent"));
     send_files(&scene.alice, &scene.bob, &[&idle]).await.expect_error(404, "NOT_FOUND");

@@ -10,7 +10,7 @@ use super::{DEADLINE, Database};
 pub(crate) const ADMIN: (&str, &str) = ("root@example.com", "correct horse battery");
 
 /// Limits that servers of the tests don't have unless a test says so.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 9] = [
     "SWITCHBOARD_AUDIT_QUERY_LIMIT",
     "SWITCHBOARD_AUTH_RATE_LIMIT",
     "SWITCHBOARD_API_RATE_LIMIT",
@@ -19,6 +19,7 @@ const LIMITS: [&str; 8] = [
     "SWITCHBOARD_SESSION_CONNECTIONS",
     "SWITCHBOARD_USER_CONNECTIONS",
     "SWITCHBOARD_ADDRESS_CONNECTIONS",
+    "SWITCHBOARD_DISK_RESERVE_MB",
 ];
 
 /// How a server is started.

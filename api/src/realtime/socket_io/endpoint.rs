@@ -1,20 +1,26 @@
 //! Socket.IO inside poem: the streams of upgrades are handed over, everything else goes to the service as it is.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engineioxide::service::EngineIoService;
 use headers::SecWebsocketKey;
 use http_body_util::{BodyExt, Full};
 use hyper::service::Service;
+use poem::error::ReadBodyError;
 use poem::http::{Method, Request as HttpRequest, StatusCode, Uri};
 use poem::{Body, Endpoint, Request, Response, Result};
 
 use super::{ClientAddress, SocketIo, Unknown};
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
 use crate::limits::network_of;
+use crate::realtime::MAX_MESSAGE_BYTES;
 use crate::realtime::stream::{Cutter, Streams};
 use crate::realtime::upgrade::{accept_upgrade, wants_websocket};
+
+/// How long what a client says by polling may take to come: far less than until it is missed.
+const READING: Duration = Duration::from_secs(10);
 
 /// Serves `/socket.io`.
 #[derive(Clone)]
@@ -68,6 +74,23 @@ impl SocketIoEndpoint {
         })
     }
 
+    /// Reads what a client says by polling, which the service would read for as long as it comes.
+    async fn read_whole(&self, request: &mut Request) -> Result<(), ApiError> {
+        let ClientAddress(address) = self.client_of(request);
+        let share = address.map(|address| self.socket_io.read.take(&network_of(address)));
+        if matches!(share, Some(None)) {
+            return Err(ApiError::too_many("Too many requests of this address are being read: try again"));
+        }
+        let reading = tokio::time::timeout(READING, request.take_body().into_bytes_limit(MAX_MESSAGE_BYTES)).await;
+        let too_slow = |_| ErrorBody::new(ErrorCode::ValidationError, "The body takes too long to come");
+        let body = reading.map_err(too_slow)?.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => ErrorBody::new(ErrorCode::PayloadTooLarge, "The body is too large"),
+            error => ErrorBody::new(ErrorCode::ValidationError, error.to_string()),
+        })?;
+        request.set_body(body);
+        Ok(())
+    }
+
     /// Polling, and whatever is wrong enough for the service to say so.
     async fn pass_on(&self, mut request: Request, unknown: Option<Unknown>) -> Response {
         request.set_data(self.client_of(&request));
@@ -87,7 +110,7 @@ impl SocketIoEndpoint {
 impl Endpoint for SocketIoEndpoint {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         let sid = parameter(request.uri(), "sid");
         match sid {
             // As the library says of connections that it doesn't know: the client begins anew.
@@ -106,7 +129,12 @@ impl Endpoint for SocketIoEndpoint {
         let unknown = sid.is_none().then(|| self.count_handshake(self.client_of(&request))).transpose()?;
         match wants_websocket(request.headers()) {
             Some(key) if is_handshake(request.uri()) => self.upgrade(&request, &key, unknown),
-            _ => Ok(self.pass_on(request, unknown).await),
+            _ => {
+                if request.method() == Method::POST {
+                    self.read_whole(&mut request).await?;
+                }
+                Ok(self.pass_on(request, unknown).await)
+            }
         }
     }
 }
