@@ -96,8 +96,8 @@ async fn what_is_said_by_polling_and_never_comes_is_bounded_for_an_address() {
     let mut held = vec![];
     for _ in 0..300 {
         let mut stream = connect_from("127.0.0.2", url).await;
-        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n4");
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n4");
+        stream.write_all(request.as_bytes()).await.unwrap();
         held.push(stream);
     }
     let say = async |http: &reqwest::Client, path: &str| {
