@@ -14,6 +14,7 @@ use governor::{Quota, RateLimiter};
 use poem::Response;
 use poem::http::{HeaderName, HeaderValue};
 
+use crate::auth::Checked;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
 /// Who is counted at authentication: the account that somebody logs in to, whether it exists or not (the email is in the form by
@@ -193,6 +194,21 @@ impl Limits {
     pub(crate) fn count_address(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
         let Some(address) = address else { return Ok(()) };
         self.count(self.addresses.as_ref(), &network_of(address))
+    }
+
+    /// Counts somebody who opens a live stream, which `opening` says the outcome of: by their session, or by their address when they may
+    /// not be here. Whoever may not is nobody in particular.
+    pub(crate) fn count_opening(
+        &self,
+        address: Option<IpAddr>,
+        opening: Result<Checked, ApiError>,
+    ) -> Result<Checked, ApiError> {
+        match &opening {
+            Ok((caller, _)) => self.count_request(caller.session_id)?,
+            Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) => self.count_address(address)?,
+            Err(_) => {}
+        }
+        opening
     }
 
     /// Counts a Socket.IO handshake.

@@ -29,6 +29,7 @@ use super::query::{Permitted, Query, Words};
 use crate::Api;
 use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
+use crate::identity::no_token_of_ours;
 use crate::realtime::Shared;
 use crate::realtime::upgrade::{accept_upgrade, wants_websocket};
 use crate::shares::Share;
@@ -155,18 +156,11 @@ impl Live {
 
 impl Reader {
     async fn of(api: &Arc<Api>, request: &Request) -> Result<Self, ApiError> {
-        let refused = || ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token");
-        let authenticated = async {
-            let token = bearer(request.headers()).ok_or_else(refused)?;
-            api.authenticate(token, Audience::Admin).await
+        let opening = match bearer(request.headers()) {
+            Some(token) => api.authenticate(token, Audience::Admin).await,
+            None => Err(no_token_of_ours()),
         };
-        let authenticated = authenticated.await;
-        if let Err(ApiError::Unauthorized(_)) = &authenticated {
-            // Whoever tries tokens is nobody in particular.
-            api.limits.count_address(api.trusted_proxies.client_of(request))?;
-        }
-        let (caller, open_until) = authenticated?;
-        api.limits.count_request(caller.session_id)?;
+        let (caller, open_until) = api.limits.count_opening(api.trusted_proxies.client_of(request), opening)?;
         Ok(Self { api: api.clone(), caller, open_until })
     }
 

@@ -19,6 +19,7 @@ use super::upgrade::{accept_upgrade, wants_websocket};
 use super::{STREAM_FRAMES, Shared, event_stream, websocket};
 use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
+use crate::identity::no_token_of_ours;
 
 /// Who opens a stream, and from where on.
 struct Opening {
@@ -55,13 +56,8 @@ impl Opening {
             // To redeem it is a statement, of whoever says that they have one.
             shared.api.limits.count_handshake(address)?;
         }
-        let authenticated = authenticate(shared, request.headers(), uri).await;
-        if let Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) = &authenticated {
-            // Whoever may not be here is nobody in particular.
-            shared.api.limits.count_address(address)?;
-        }
-        let (caller, open_until) = authenticated?;
-        shared.api.limits.count_request(caller.session_id)?;
+        let opening = authenticate(shared, request.headers(), uri).await;
+        let (caller, open_until) = shared.api.limits.count_opening(address, opening)?;
         // Whoever reconnects by itself repeats the address, and says in the header how far it has come since.
         let since = match request.headers().get("last-event-id") {
             Some(id) => Some(("Last-Event-ID", id.to_str().unwrap_or("?"))),
@@ -97,13 +93,12 @@ impl Drop for Listed {
 }
 
 async fn authenticate(shared: &Shared, headers: &HeaderMap, uri: &Uri) -> Result<(Caller, Timestamp), ApiError> {
-    let refused = || ErrorBody::new(ErrorCode::Unauthorized, "Missing or invalid auth token");
     if let Some(ticket) = parameter(uri, "ticket") {
-        let holder = shared.api.tickets.redeem(ticket, shared.api.clock.now()).await?.ok_or_else(refused)?;
+        let holder = shared.api.tickets.redeem(ticket, shared.api.clock.now()).await?.ok_or_else(no_token_of_ours)?;
         let claims = Claims { user_id: holder.user_id, session_id: holder.session_id, audience: Audience::Messenger };
         return Ok((shared.api.commands.authenticate(claims).await?, holder.open_until));
     }
-    shared.api.authenticate(bearer(headers).ok_or_else(refused)?, Audience::Messenger).await
+    shared.api.authenticate(bearer(headers).ok_or_else(no_token_of_ours)?, Audience::Messenger).await
 }
 
 fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {

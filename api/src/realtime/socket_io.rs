@@ -192,13 +192,8 @@ impl SocketIo {
             api.limits.count_address(address)?;
             return Err(ApiError::invalid("auth", "must be {token, since}, since may be left out"));
         };
-        let authenticated = api.authenticate(&token, Audience::Messenger).await;
-        if let Err(ApiError::Unauthorized(_) | ApiError::Forbidden(_)) = &authenticated {
-            // Whoever may not be here is nobody in particular.
-            api.limits.count_address(address)?;
-        }
-        let (caller, open_until) = authenticated?;
-        api.limits.count_request(caller.session_id)?;
+        let opening = api.authenticate(&token, Audience::Messenger).await;
+        let (caller, open_until) = api.limits.count_opening(address, opening)?;
         Ok((caller, open_until, since))
     }
 

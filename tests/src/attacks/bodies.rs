@@ -6,7 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::neighbour;
-use crate::support::{DEADLINE, Person, Server, Settings, World, anonymous, assert_is_standard_error, eventually};
+use crate::support::{
+    DEADLINE, PASSWORD, Person, Server, Settings, World, anonymous, assert_is_standard_error, eventually,
+    http_client_from,
+};
 
 /// Begins a request and doesn't end it.
 async fn stall(person: &Person, token: &str, length: usize) -> TcpStream {
@@ -160,4 +163,26 @@ async fn what_operators_ask_is_counted_when_anybody_asks_it() {
         assert!(statuses.contains(&429), "{path}: {statuses:?}");
     }
     anonymous(&world.server.url, Method::GET, "/healthz", None).await.expect(200);
+}
+
+#[tokio::test]
+async fn whoever_may_not_open_a_stream_is_counted_for_asking() {
+    let settings = vec![
+        ("SWITCHBOARD_FORCE_PASSWORD_CHANGE", "true".to_owned()),
+        ("SWITCHBOARD_ADDRESS_RATE_LIMIT", "30".to_owned()),
+    ];
+    let world = World::with(settings).await;
+    let acme = world.business("Acme").await;
+    world.create(&acme, "Alice", "BUSINESS_USER").await;
+    let login = json!({"email": "alice@example.com", "password": PASSWORD, "businessId": acme.id});
+    let alice = anonymous(&world.server.url, Method::POST, "/api/messenger/auth/login", Some(login)).await.expect(200);
+    let http = http_client_from("127.0.0.2");
+    let mut statuses = vec![];
+    for _ in 0..40 {
+        let asked = http.get(format!("{}/api/messenger/events", world.server.url));
+        let asked = asked.bearer_auth(alice.body["token"].as_str().unwrap());
+        statuses.push(asked.send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses[0], 403, "the password has to be changed first");
+    assert!(statuses.contains(&429), "{statuses:?}");
 }
