@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use event_store::Position;
-use projections::Checkpoint;
 use projections::calls::CallQueries;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
+use projections::{Checkpoint, NotThereYet};
 
 use crate::Api;
 use crate::error::ApiError;
@@ -60,10 +60,19 @@ impl Api {
         min_position: Option<Position>,
     ) -> Result<Position, ApiError> {
         match min_position {
-            Some(position) => checkpoint.reached(position, PATIENCE).await?,
+            Some(position) => self.knows(position, checkpoint).await?,
             // Late is better than never.
             None => drop(checkpoint.reached(self.commands.acknowledged(), COURTESY).await),
         }
         Ok(checkpoint.position())
+    }
+
+    /// Waits until a projection has taken in `position`, and until this node decides by it too: a client that names the position of
+    /// a suspension, and gets an answer, sees the suspension from then on in everything that it asks this node.
+    async fn knows(&self, position: Position, checkpoint: &Checkpoint) -> Result<(), NotThereYet> {
+        let followed = tokio::time::timeout(PATIENCE, self.commands.followed(position));
+        let (reached, followed) = tokio::join!(checkpoint.reached(position, PATIENCE), followed);
+        reached?;
+        followed.map_err(|_| NotThereYet { at: checkpoint.position(), wanted: position })
     }
 }

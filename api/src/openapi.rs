@@ -65,7 +65,7 @@ Log in, send the token as `Authorization: Bearer {token}`, and connect to the li
 [here](/docs/events).
 
 Every error has the shape of the schema `Error`. Every write answers with `X-Position`; a read that sends it as \
-`X-Min-Position` sees that write, on any node.";
+`X-Min-Position` sees that write, on any node. From then on that node also decides by it: who was suspended there is out here.";
 
 type All = (
     (AdminLoginApi, BusinessesApi, UsersApi, UserSessionsApi, AdminMessagesApi, ProjectionsApi),

@@ -20,7 +20,7 @@ use domain::{Decider, DomainEvent};
 use event_store::{
     Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, Position, RecordedEvent, StreamId, codec,
 };
-
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Error;
@@ -85,6 +85,8 @@ pub(crate) struct Aggregates {
     calls: StateCache<Call>,
     lines: StateCache<Line>,
     files: StateCache<File>,
+    /// Position up to which every cached state is current.
+    followed: watch::Sender<Position>,
 }
 
 macro_rules! remembered {
@@ -116,6 +118,7 @@ impl Aggregates {
             calls: StateCache::new(20_000),
             lines: StateCache::new(20_000),
             files: StateCache::new(20_000),
+            followed: watch::Sender::new(0),
         }
     }
 
@@ -275,9 +278,15 @@ impl Aggregates {
     /// Keeps what is remembered current. Never returns.
     pub(crate) async fn follow_log(&self, after: Position) -> Infallible {
         let mut subscription = self.store.subscribe(after);
+        self.followed.send_replace(after);
         loop {
             match subscription.next().await {
-                Ok(Delivery::Events(batch)) => batch.iter().for_each(|event| self.announce(event)),
+                Ok(Delivery::Events(batch)) => {
+                    batch.iter().for_each(|event| self.announce(event));
+                    if let Some(last) = batch.last() {
+                        self.followed.send_replace(last.position);
+                    }
+                }
                 Ok(Delivery::CaughtUp(_)) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the log can't be followed for now");
@@ -285,6 +294,12 @@ impl Aggregates {
                 }
             }
         }
+    }
+
+    /// Waits until every cached state contains the events up to `position`.
+    pub(crate) async fn followed(&self, position: Position) {
+        // The channel can't be closed: its sender is in `self`.
+        let _ = self.followed.subscribe().wait_for(|followed| *followed >= position).await;
     }
 
     fn announce(&self, event: &RecordedEvent) {

@@ -136,6 +136,12 @@ impl Commands {
         self.aggregates.follow_log(after).await
     }
 
+    /// Waits until this node's decisions take into account every event up to `position`: roles, suspensions, sessions. May wait for
+    /// ever: the caller sets the deadline.
+    pub async fn followed(&self, position: Position) {
+        self.aggregates.followed(position).await;
+    }
+
     /// The last position that this node has acknowledged to anybody.
     #[must_use]
     pub fn acknowledged(&self) -> Position {
