@@ -17,20 +17,13 @@ pub(crate) use users::UsersApi;
 use ::projections::PageRequest;
 
 use crate::error::ApiError;
-
-/// Things on a page when the client doesn't say.
-const DEFAULT_LIMIT: u32 = 20;
-const MAX_LIMIT: u32 = 100;
+use crate::paging::PageSize;
 
 /// Which page the client wants.
 fn page_request(page: Option<u32>, limit: Option<u32>) -> Result<PageRequest, ApiError> {
     let page = page.unwrap_or(1);
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if page == 0 {
         return Err(ApiError::invalid("page", "must be at least 1"));
     }
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid("limit", "must be 1 to 100"));
-    }
-    Ok(PageRequest { page, limit })
+    Ok(PageRequest { page, limit: PageSize::LIST.limit(limit)? })
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::Api;
 use crate::bodies::{Found, Success};
 use crate::error::ApiError;
-use crate::identity::{Identity, no_token_of_ours};
+use crate::identity::{Checked, Identity, no_token_of_ours};
 use crate::limits::network_of;
 
 /// Token from `POST /api/admin/auth/login`
@@ -147,9 +147,6 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
-
-/// Who it is, and until when the token says so.
-pub(crate) type Checked = (Caller, Timestamp);
 
 #[expect(clippy::unused_async, reason = "checkers are")]
 async fn check_admin(request: &poem::Request, _: Bearer) -> poem::Result<Checked> {

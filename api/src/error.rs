@@ -1,15 +1,13 @@
 //! The standard error. Whatever goes wrong, wherever it does, the client gets this one shape.
 
 use commands::Error as CommandError;
+use domain::RuleError;
 use poem::http::StatusCode;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
 use projections::{NotThereYet, QueryError};
-
-use crate::files::FilesError;
-use crate::realtime::ReplayError;
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, schemars::JsonSchema, serde::Serialize)]
@@ -158,6 +156,20 @@ impl ApiError {
         Self::from(ErrorBody::new(ErrorCode::InternalError, "Internal error"))
     }
 
+    pub(crate) fn unavailable() -> Self {
+        Self::from(ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable"))
+    }
+
+    /// The server stops: its load balancer sends the client elsewhere.
+    pub(crate) fn stopping() -> Self {
+        Self::from(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping"))
+    }
+
+    /// The error of a rule that is known to be broken before the command is given.
+    pub(crate) fn rule(rule: &impl RuleError) -> Self {
+        CommandError::rule(rule).into()
+    }
+
     pub(crate) fn too_many(reason: &str) -> Self {
         Self::from(ErrorBody::new(ErrorCode::RateLimit, reason))
     }
@@ -226,14 +238,14 @@ impl From<CommandError> for ApiError {
 
 impl From<domain::Invalid> for ApiError {
     fn from(invalid: domain::Invalid) -> Self {
-        ErrorBody::new(ErrorCode::ValidationError, invalid.to_string()).into()
+        Self::rule(&invalid)
     }
 }
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         tracing::warn!(%error, cause = %error.source, "a query failed");
-        ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
+        ApiError::unavailable()
     }
 }
 
@@ -243,47 +255,15 @@ impl From<NotThereYet> for ApiError {
     }
 }
 
-impl From<ReplayError> for ApiError {
-    fn from(error: ReplayError) -> Self {
-        match error {
-            ReplayError::Feed(error) => error.into(),
-            ReplayError::Behind(_) => {
-                ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
-            }
-            ReplayError::Store(error) => CommandError::from(error).into(),
-            ReplayError::Commands(error) => error.into(),
-            ReplayError::Crowded(_) => {
-                Self::too_many("Too many requests for events of yours at once: wait for their answers")
-            }
-        }
-    }
-}
-
-impl From<FilesError> for ApiError {
-    fn from(error: FilesError) -> Self {
-        let code = match &error {
-            FilesError::Store(cause) => {
-                tracing::warn!(%cause, "the file store failed");
-                return ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into();
-            }
-            FilesError::Client(_) => ErrorCode::ValidationError,
-            FilesError::TooLarge | FilesError::OverQuota { .. } => ErrorCode::PayloadTooLarge,
-            FilesError::TooManyAtOnce => ErrorCode::RateLimit,
-            FilesError::Busy | FilesError::DiskFull => ErrorCode::Unavailable,
-        };
-        ErrorBody::new(code, capitalised(&error.to_string())).into()
-    }
-}
-
 impl From<cluster::ClusterError> for ApiError {
     fn from(error: cluster::ClusterError) -> Self {
         tracing::warn!(%error, cause = %error.source, "the database failed");
-        ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
+        ApiError::unavailable()
     }
 }
 
 /// As sentences begin, unless they begin with the name of a field.
-fn capitalised(sentence: &str) -> String {
+pub(crate) fn capitalised(sentence: &str) -> String {
     let names_a_field = sentence.split_once(' ').is_some_and(|(word, _)| word.ends_with(':'));
     let mut chars = sentence.chars();
     match chars.next() {

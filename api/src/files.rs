@@ -17,6 +17,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::error::{ApiError, ErrorBody, ErrorCode, capitalised};
+
 /// Longest file, in bytes: the contract's 50 MB.
 pub(crate) const MAX_FILE_BYTES: u64 = 52_428_800;
 /// Bytes by which it is told what a file is.
@@ -99,6 +101,22 @@ pub enum FilesError {
     /// There is too little room left on the disk.
     #[error("there is no room for files: the operator has to make some")]
     DiskFull,
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
+        let code = match &error {
+            FilesError::Store(cause) => {
+                tracing::warn!(%cause, "the file store failed");
+                return ApiError::unavailable();
+            }
+            FilesError::Client(_) => ErrorCode::ValidationError,
+            FilesError::TooLarge | FilesError::OverQuota { .. } => ErrorCode::PayloadTooLarge,
+            FilesError::TooManyAtOnce => ErrorCode::RateLimit,
+            FilesError::Busy | FilesError::DiskFull => ErrorCode::Unavailable,
+        };
+        ErrorBody::new(code, capitalised(&error.to_string())).into()
+    }
 }
 
 /// An upload that is under way.

@@ -6,34 +6,31 @@ use event_store::Position;
 use projections::calls::CallQueries;
 use projections::messaging::MessagingQueries;
 use projections::people::PeopleQueries;
-use projections::{Checkpoint, NotThereYet};
+use projections::{Checkpoint, NotThereYet, ReadModel};
 
 use crate::Api;
 use crate::error::ApiError;
 
 /// How long a reader who says what they must see is made to wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a reader who says nothing is made to wait for what this node has acknowledged.
-const COURTESY: Duration = Duration::from_millis(250);
 
 impl Api {
-    /// What can be asked about people, fresh enough for this reader, and how fresh that is.
+    /// Queries about people, fresh enough for this reader, and how fresh they are.
     pub(crate) async fn people(&self, min_position: Option<Position>) -> Result<(&PeopleQueries, Position), ApiError> {
-        let (people, checkpoint) = &self.people;
-        Ok((people, self.fresh(checkpoint, min_position).await?))
+        let people = &self.read_models.people;
+        Ok((&people.queries, self.fresh(people, min_position).await?))
     }
 
-    /// What can be asked about messages, fresh enough for this reader, and how fresh that is.
+    /// Queries about messages, fresh enough for this reader, and how fresh they are.
     pub(crate) async fn messaging(
         &self,
         min_position: Option<Position>,
     ) -> Result<(&MessagingQueries, Position), ApiError> {
-        let (messaging, checkpoint) = &self.messaging;
-        Ok((messaging, self.fresh(checkpoint, min_position).await?))
+        let messaging = &self.read_models.messaging;
+        Ok((&messaging.queries, self.fresh(messaging, min_position).await?))
     }
 
-    /// What can be asked about messages and those who write them, fresh enough for this reader, and how fresh that is: names are of
-    /// another projection.
+    /// Queries about messages, once the names of their senders, which are of another projection, are as fresh.
     pub(crate) async fn messaging_and_people(
         &self,
         min_position: Option<Position>,
@@ -43,28 +40,26 @@ impl Api {
         Ok((messaging, position.min(of_people)))
     }
 
-    /// What can be asked about calls and those who are in them, fresh enough for this reader, and how fresh that is.
+    /// Queries about calls, once the names of their parties are as fresh.
     pub(crate) async fn calls(&self, min_position: Option<Position>) -> Result<(&CallQueries, Position), ApiError> {
-        let (calls, checkpoint) = &self.calls;
-        let (position, (_, of_people)) =
-            tokio::try_join!(self.fresh(checkpoint, min_position), self.people(min_position))?;
-        Ok((calls, position.min(of_people)))
+        let calls = &self.read_models.calls;
+        let (position, (_, of_people)) = tokio::try_join!(self.fresh(calls, min_position), self.people(min_position))?;
+        Ok((&calls.queries, position.min(of_people)))
     }
 
-    /// Waits until a projection is fresh enough to be read: up to the position that the reader names, or else up to what this
+    /// Waits until a read model is fresh enough to be read: up to the position that the reader names, or else up to what this
     /// node has itself acknowledged, so that a client that knows of no positions reads its own writes too. Returns how fresh it
     /// is.
-    pub(crate) async fn fresh(
+    pub(crate) async fn fresh<Q>(
         &self,
-        checkpoint: &Checkpoint,
+        model: &ReadModel<Q>,
         min_position: Option<Position>,
     ) -> Result<Position, ApiError> {
         match min_position {
-            Some(position) => self.knows(position, checkpoint).await?,
-            // Late is better than never.
-            None => drop(checkpoint.reached(self.commands.acknowledged(), COURTESY).await),
+            Some(position) => self.knows(position, &model.checkpoint).await?,
+            None => model.catch_up_with(self.commands.acknowledged()).await,
         }
-        Ok(checkpoint.position())
+        Ok(model.checkpoint.position())
     }
 
     /// Waits until a projection has taken in `position`, and until this node decides by it too: a client that names the position of

@@ -6,12 +6,6 @@ use std::time::Duration;
 use poem::http::StatusCode;
 use poem::web::{Data, Json};
 use poem::{IntoResponse, Response, handler};
-use projections::audit::Audit;
-use projections::calls::Calls;
-use projections::feed::Feed;
-use projections::messaging::Messaging;
-use projections::people::People;
-use projections::{Checkpoint, Projection};
 use serde_json::json;
 
 use crate::Api;
@@ -37,7 +31,7 @@ pub(crate) async fn readyz(api: Data<&Arc<Api>>) -> Response {
     };
     let mut followers = serde_json::Map::new();
     let mut is_degraded = false;
-    for (name, checkpoint) in projections(&api) {
+    for (name, checkpoint) in api.read_models.checkpoints() {
         let is_stalled = checkpoint.is_stalled(head, STALL_PATIENCE);
         let position = checkpoint.position();
         let lag = head.saturating_sub(position);
@@ -54,22 +48,11 @@ fn gauge(figure: &'static str, projection: &'static str, value: u64) {
     metrics::gauge!(figure, "projection" => projection).set(value as f64);
 }
 
-/// What is built from the log, and how far it has come.
-fn projections(api: &Api) -> [(&'static str, &Checkpoint); 5] {
-    [
-        (People::NAME, &api.people.1),
-        (Messaging::NAME, &api.messaging.1),
-        (Calls::NAME, &api.calls.1),
-        (Feed::NAME, &api.feed.1),
-        (Audit::NAME, &api.audit.1),
-    ]
-}
-
 /// Figures in Prometheus' text format.
 #[handler]
 pub(crate) async fn figures(api: Data<&Arc<Api>>) -> Response {
     if let Ok(Ok(head)) = tokio::time::timeout(PATIENCE, api.store.head()).await {
-        for (name, checkpoint) in projections(&api) {
+        for (name, checkpoint) in api.read_models.checkpoints() {
             let position = checkpoint.position();
             gauge("switchboard_projection_position", name, position);
             gauge("switchboard_projection_lag_positions", name, head.saturating_sub(position));

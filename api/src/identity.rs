@@ -10,6 +10,9 @@ use poem::Request;
 use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 
+/// A caller, and the end of the token that says so.
+pub(crate) type Checked = (Caller, Timestamp);
+
 /// A request's sender, as far as its token says and the log agrees.
 #[derive(Clone)]
 pub(crate) struct Identity {

@@ -27,6 +27,7 @@ mod limits;
 mod messenger;
 mod openapi;
 mod origin;
+mod paging;
 mod paths;
 mod patience;
 mod realtime;
@@ -43,12 +44,7 @@ use std::sync::Arc;
 use cluster::{Presence, Tickets};
 use commands::{Clock, Commands, Ids};
 use event_store::EventStore;
-use projections::audit::AuditQueries;
-use projections::calls::CallQueries;
-use projections::feed::FeedQueries;
-use projections::messaging::MessagingQueries;
-use projections::people::PeopleQueries;
-use projections::{Checkpoint, Foundations};
+use projections::{Foundations, ReadModels};
 
 pub use audit::{AuditGate, catalogue_document, write_audit_line};
 pub use client_address::{NoNetwork, TrustedProxies};
@@ -68,16 +64,8 @@ pub use tokens::{SigningKey, Tokens};
 pub struct Api {
     /// What can be done.
     pub commands: Arc<Commands>,
-    /// What can be asked about people, and how far its projection has come.
-    pub people: (PeopleQueries, Checkpoint),
-    /// What can be asked about messages, and how far its projection has come.
-    pub messaging: (MessagingQueries, Checkpoint),
-    /// What can be asked about calls, and how far its projection has come.
-    pub calls: (CallQueries, Checkpoint),
-    /// What happened to people, and how far its projection has come.
-    pub feed: (FeedQueries, Checkpoint),
-    /// Where in the log what is, and how far its projection has come.
-    pub audit: (AuditQueries, Checkpoint),
+    /// What is read from tables.
+    pub read_models: ReadModels,
     /// What the projections stand on, for those who look after them.
     pub projections: Foundations,
     /// Who is online.

@@ -14,8 +14,8 @@ use governor::{Quota, RateLimiter};
 use poem::Response;
 use poem::http::{HeaderName, HeaderValue};
 
-use crate::auth::Checked;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::identity::Checked;
 
 /// Who is counted at authentication: the account that somebody logs in to, whether it exists or not (the email is in the form by
 /// which emails are compared), or the session that somebody refreshes.

@@ -50,8 +50,6 @@ use crate::limits::network_of;
 
 pub use self::connections::LiveLimits;
 
-pub(crate) use self::replay::ReplayError;
-
 /// Largest message that a client may send over a live stream, in bytes: room for the longest text, escaped.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Events that may wait for a stream of ours to be written, and answers.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Api;
 use crate::bodies::Found;
 use crate::error::ApiError;
-use crate::messenger::page;
+use crate::paging::page;
 
 /// A session: one login on one device
 #[derive(Object, Serialize)]

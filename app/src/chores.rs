@@ -127,8 +127,9 @@ pub(crate) async fn sweep_orphans(api: Arc<Api>) {
 async fn delete_orphans(api: &Api, ids: Vec<FileId>) -> Result<(), String> {
     // Most are known. The read model may be late, or may be being built, so what it doesn't know is looked up in the log.
     let known = api
+        .read_models
         .messaging
-        .0
+        .queries
         .files(&ids.iter().map(|id| id.0).collect::<Vec<_>>())
         .await
         .map_err(|error| error.to_string())?;

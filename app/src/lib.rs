@@ -12,7 +12,6 @@ mod lookups;
 mod machine;
 mod memory;
 mod passwords;
-mod read_models;
 mod serve;
 mod settings;
 mod system;

@@ -1,32 +1,20 @@
 //! What commands look up, answered by the read models.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use commands::{ActiveCall, LookupError, Lookups, UnfinishedLogin};
 use domain::{CallId, EmailAddress, FileId, MessageId, Timestamp, UserId};
 use event_store::Position;
-use projections::Checkpoint;
-use projections::calls::CallQueries;
-use projections::messaging::MessagingQueries;
+use projections::ReadModels;
 use projections::people::PeopleQueries;
 
-/// How long what this node has acknowledged is waited for.
-const COURTESY: Duration = Duration::from_millis(250);
-
-pub(crate) struct ReadModelLookups {
-    pub(crate) people: (PeopleQueries, Checkpoint),
-    pub(crate) calls: CallQueries,
-    pub(crate) messaging: MessagingQueries,
-}
+pub(crate) struct ReadModelLookups(pub(crate) ReadModels);
 
 impl ReadModelLookups {
-    /// What can be asked about people, once it knows what has been acknowledged, if that doesn't take long.
+    /// Queries about people, once they know what has been acknowledged, if that doesn't take long.
     async fn people(&self, acknowledged: Position) -> &PeopleQueries {
-        let (people, checkpoint) = &self.people;
-        // Late is better than never.
-        let _ = checkpoint.reached(acknowledged, COURTESY).await;
-        people
+        let people = &self.0.people;
+        people.catch_up_with(acknowledged).await;
+        &people.queries
     }
 }
 
@@ -43,12 +31,13 @@ impl Lookups for ReadModelLookups {
     }
 
     async fn unfinished_logins(&self, before: Timestamp, limit: u32) -> Result<Vec<UnfinishedLogin>, LookupError> {
-        let found = self.people.0.unfinished_logins(before, limit).await.map_err(|error| LookupError(error.into()))?;
+        let found =
+            self.0.people.queries.unfinished_logins(before, limit).await.map_err(|error| LookupError(error.into()))?;
         Ok(found.into_iter().map(|(login_id, user_id)| UnfinishedLogin { login_id, user_id }).collect())
     }
 
     async fn calls_rung_out(&self, by: Timestamp, limit: u32) -> Result<Vec<CallId>, LookupError> {
-        self.calls.rung_out(by, limit).await.map_err(|error| LookupError(error.into()))
+        self.0.calls.queries.rung_out(by, limit).await.map_err(|error| LookupError(error.into()))
     }
 
     async fn super_admins(&self, limit: u32, acknowledged: Position) -> Result<Vec<UserId>, LookupError> {
@@ -57,15 +46,15 @@ impl Lookups for ReadModelLookups {
     }
 
     async fn idle_files(&self, before: Timestamp, limit: u32) -> Result<Vec<FileId>, LookupError> {
-        self.messaging.idle_files(before, limit).await.map_err(|error| LookupError(error.into()))
+        self.0.messaging.queries.idle_files(before, limit).await.map_err(|error| LookupError(error.into()))
     }
 
     async fn stale_carriers(&self, before: Timestamp, limit: u32) -> Result<Vec<(FileId, MessageId)>, LookupError> {
-        self.messaging.stale_carriers(before, limit).await.map_err(|error| LookupError(error.into()))
+        self.0.messaging.queries.stale_carriers(before, limit).await.map_err(|error| LookupError(error.into()))
     }
 
     async fn active_calls(&self) -> Result<Vec<ActiveCall>, LookupError> {
-        let active = self.calls.active().await.map_err(|error| LookupError(error.into()))?;
+        let active = self.0.calls.queries.active().await.map_err(|error| LookupError(error.into()))?;
         Ok(active.into_iter().map(|(id, caller_id, receiver_id)| ActiveCall { id, caller_id, receiver_id }).collect())
     }
 }

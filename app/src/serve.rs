@@ -13,6 +13,7 @@ use domain::{EmailAddress, Password};
 use event_store::{Position, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::listener::{Acceptor, Listener, TcpListener};
+use projections::ReadModels;
 use sqlx::PgPool;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,11 +25,12 @@ use crate::event_log::{Log, LogError};
 use crate::keys::{self, KeyError, MasterKey};
 use crate::lookups::ReadModelLookups;
 use crate::passwords::SlowHashes;
-use crate::read_models;
 use crate::settings::{Settings, ms};
 use crate::system::System;
 use crate::{blobs, chores, demo, machine, memory, system};
 
+/// Maximum wait, at start, for the connection to other nodes.
+const BUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long requests that have been accepted may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the database may take to be closed; our own is shut down with it.
@@ -114,18 +116,16 @@ async fn serve_on(
     let head = store.head().await?;
 
     let mut background = JoinSet::new();
-    let read_models = read_models::start(&store, database, &mut background);
+    let projections = projections::Foundations { store: store.clone(), pool: pool.clone() };
+    let own_writes_wait = settings.own_writes_wait;
+    let read_models = ReadModels::run(&projections, &database.readers, own_writes_wait, &mut background);
 
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
     let installation = keys.keyed_hash.installation();
     let commands = Arc::new(Commands::new(Foundations {
         store: store.clone(),
-        lookups: Arc::new(ReadModelLookups {
-            people: read_models.people.clone(),
-            calls: read_models.calls.0.clone(),
-            messaging: read_models.messaging.0.clone(),
-        }),
+        lookups: Arc::new(ReadModelLookups(read_models.clone())),
         passwords: Arc::new(SlowHashes::new()),
         clock: clock.clone(),
         ids: ids.clone(),
@@ -154,17 +154,13 @@ async fn serve_on(
     let bus = open_bus(settings, &pool, &installation, node, &mut background).await?;
     look_after_commands(&commands, &presence, settings, &mut background);
     if let Some(retention) = settings.feed_retention {
-        background.spawn(chores::forget_old_events(read_models.feed.0.clone(), clock.clone(), retention));
+        background.spawn(chores::forget_old_events(read_models.feed.queries.clone(), clock.clone(), retention));
     }
 
     let api = Arc::new(Api {
         commands,
-        people: read_models.people,
-        messaging: read_models.messaging,
-        calls: read_models.calls,
-        feed: read_models.feed,
-        audit: read_models.audit,
-        projections: projections::Foundations { store: store.clone(), pool: pool.clone() },
+        read_models,
+        projections,
         presence,
         tickets: Tickets::new(pool.clone(), system::random),
         files: blobs::open(settings, &installation)?,
@@ -302,13 +298,20 @@ async fn open_bus(
     node: NodeId,
     background: &mut JoinSet<()>,
 ) -> Result<Bus, BusError> {
-    if settings.bus == "postgres" {
+    let bus = if settings.bus == "postgres" {
         let (bus, run) = Bus::over_postgres(pool.clone(), node);
         background.spawn(run);
-        return Ok(bus);
+        bus
+    } else {
+        let (bus, run) = Bus::over_nats(&settings.bus, format!("switchboard.{installation}"), node).await?;
+        background.spawn(run);
+        bus
+    };
+    // The first notice is that it is connected. A server that can't be reached keeps nobody from starting.
+    let mut listener = bus.listen();
+    if tokio::time::timeout(BUS_PATIENCE, listener.next()).await.is_err() {
+        tracing::warn!("no connection to the other nodes yet; serving without, retrying in the background");
     }
-    let (bus, run) = Bus::over_nats(&settings.bus, format!("switchboard.{installation}"), node).await?;
-    background.spawn(run);
     Ok(bus)
 }
 

@@ -204,6 +204,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_TOKEN_LIFE", default_value = "1h", value_parser = humantime::parse_duration, global = true)]
     pub(crate) token_life: Duration,
 
+    /// How long a read that names no position waits for what its node has written; then it answers with what there is
+    #[arg(long, env = "SWITCHBOARD_OWN_WRITES_WAIT", default_value = "250ms", value_parser = humantime::parse_duration, global = true)]
+    pub(crate) own_writes_wait: Duration,
+
     /// How far back clients can catch up, in whole days like `90d`; without it, to the beginning
     #[arg(long, env = "SWITCHBOARD_FEED_RETENTION", value_parser = humantime::parse_duration, global = true)]
     pub(crate) feed_retention: Option<Duration>,

@@ -13,9 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use clap::ValueEnum;
+
 use crate::people::Pair;
 
-/// How long a hostile client waits between two attacks: it is the server that is measured, and not the machine.
+const LOWEST_PRIORITY: i32 = 19;
+/// How long a hostile client waits between two attacks.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long it waits for what it has asked for, which it needn't get.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -25,8 +28,8 @@ const HELD: usize = 40;
 const AT_ONCE: usize = 20;
 
 /// What a hostile client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Attack {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Attack {
     /// Pings over an anonymous WebSocket, and nothing is read.
     Pings,
     /// Binary attachments that are announced and never end.
@@ -45,17 +48,6 @@ enum Attack {
     Heads,
 }
 
-const ATTACKS: [Attack; 8] = [
-    Attack::Pings,
-    Attack::Attachments,
-    Attack::Logins,
-    Attack::CatchUps,
-    Attack::Handshakes,
-    Attack::Bodies,
-    Attack::Uploads,
-    Attack::Heads,
-];
-
 /// Hostile clients at work.
 pub(crate) struct Hostile {
     is_over: Arc<AtomicBool>,
@@ -64,8 +56,10 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
-    /// Begins one of each kind.
-    pub(crate) fn begin(address: &str, people: &[Pair]) -> Self {
+    /// Begins `count` clients, which attack in these ways, or in all. What they do themselves has the lowest priority: it would be done
+    /// on other machines.
+    pub(crate) fn begin(address: &str, people: &[Pair], count: usize, attacks: &[Attack]) -> Self {
+        let attacks = if attacks.is_empty() { Attack::value_variants() } else { attacks }.to_vec();
         let (is_over, counts) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let server: SocketAddr = address.parse().expect("it is an address");
         let tokens: Vec<String> =
@@ -74,10 +68,11 @@ impl Hostile {
         let thread = std::thread::spawn({
             let (is_over, counts) = (is_over.clone(), Arc::clone(&counts));
             move || {
+                rustix::process::setpriority_process(None, LOWEST_PRIORITY).expect("a thread may be nicer");
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.expect("a runtime can be made").block_on(async move {
                     let mut clients = JoinSet::new();
-                    for (n, attack) in ATTACKS.into_iter().enumerate() {
+                    for (n, attack) in attacks.into_iter().cycle().take(count).enumerate() {
                         let token = tokens[n % tokens.len()].clone();
                         let client = Client { server, number: n, business_id: business_id.clone(), token, attack };
                         clients.spawn(client.run(is_over.clone(), Arc::clone(&counts)));

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::hostile::Attack;
 use crate::messages::Way;
 use crate::switchboard::Switchboard;
 
@@ -118,6 +119,9 @@ enum What {
         /// How long, in minutes
         #[arg(long, default_value_t = 30)]
         minutes: u64,
+        /// Attacks, comma-separated; all of them if none is named
+        #[arg(long, value_delimiter = ',')]
+        attacks: Vec<Attack>,
     },
     /// What one audience of the feed gets goes to 1,000 connections
     Fanout {
@@ -190,7 +194,7 @@ async fn measure(what: What) {
         What::Stalled { seconds } => stalled::measure(Duration::from_secs(seconds)).await,
         What::Reads { seconds } => reads::measure(Duration::from_secs(seconds)).await,
         What::Logins { seconds } => logins::measure(Duration::from_secs(seconds)).await,
-        What::Soak { minutes } => soak::measure(Duration::from_secs(60 * minutes)).await,
+        What::Soak { minutes, attacks } => soak::measure(Duration::from_secs(60 * minutes), &attacks).await,
         What::Storm => storm::measure().await,
         What::Fanout { seconds } => fanout::measure(Duration::from_secs(seconds)).await,
         What::Growth { events, seconds } => growth::measure(&events, Duration::from_secs(seconds)).await,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::hostile::Hostile;
+use crate::hostile::{Attack, Hostile};
 use crate::messages::{self, Way};
 use crate::people::prepare;
 use crate::report::{self, Figures};
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(20);
 /// Looks at pairs by themselves, before and after.
 const QUIET_LOOKS: usize = 3;
 
-pub(crate) async fn measure(duration: Duration) {
+pub(crate) async fn measure(duration: Duration, attacks: &[Attack]) {
     let server = Switchboard::start_with_limits().await;
     let target = &server.target;
     let people = prepare(target, PAIRS + HOSTILE / 2).await;
@@ -32,7 +32,7 @@ pub(crate) async fn measure(duration: Duration) {
         quiet.push(look(target, pairs, "quiet").await);
     }
     let (began, mut beside, mut memory) = (Instant::now(), vec![], vec![]);
-    let hostile = Hostile::begin(target.address(), others);
+    let hostile = Hostile::begin(target.address(), others, HOSTILE, attacks);
     while began.elapsed() < duration {
         beside.push(look(target, pairs, "beside hostile clients").await);
         memory.push((began.elapsed(), target.memory() / 1024 / 1024));

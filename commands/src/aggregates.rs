@@ -1,5 +1,6 @@
 //! Loading streams, deciding, appending.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const ATTEMPTS: usize = 10;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-const CHANGES_TOO_FAST: Error = Error::Conflict("somebody else keeps changing this at the same time");
+const CHANGES_TOO_FAST: Error = Error::Conflict(Cow::Borrowed("somebody else keeps changing this at the same time"));
 
 /// A rule stood against a command, or the log couldn't be used.
 #[derive(Debug)]
@@ -43,19 +44,15 @@ pub(crate) enum Refusal<E> {
     Other(Error),
 }
 
-impl<E, T: Into<Error>> From<T> for Refusal<E> {
-    fn from(error: T) -> Self {
-        Self::Other(error.into())
+impl<E> From<Error> for Refusal<E> {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
     }
 }
 
-impl<E> Refusal<E> {
-    /// Says what a rule means to whoever gave the command.
-    pub(crate) fn explain(self, rule: impl FnOnce(E) -> Error) -> Error {
-        match self {
-            Self::Rule(error) => rule(error),
-            Self::Other(error) => error,
-        }
+impl<E> From<AppendError> for Refusal<E> {
+    fn from(error: AppendError) -> Self {
+        Self::Other(error.into())
     }
 }
 

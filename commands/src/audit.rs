@@ -1,8 +1,10 @@
 //! Reading the history: who may, what is noted of it, and what an aggregate was at some moment.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::audit::{AuditCommand, AuditRead, AuditTrail, AuditedThing};
+use domain::business::BusinessError;
 use domain::{BusinessId, Decider, Timestamp, Visitor, visit};
 use event_store::{EventStore, Metadata, Position, RecordedEvent, StreamId};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use crate::{Clock, Commands, Done, Error, Ids, Request};
 
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
-const NO_SUCH_STREAM: Error = Error::NotFound("stream");
+const NO_SUCH_STREAM: Error = Error::NotFound(Cow::Borrowed("stream not found"));
 
 /// A query of the history. Pages of one query are the same query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,13 +74,13 @@ impl Commands {
     ) -> Result<Done<Option<BusinessId>>, Error> {
         let caller = &request.caller;
         if !caller.role.may_administer() {
-            return Err(Error::Forbidden("only administrators and auditors read the history"));
+            return Err(Error::Forbidden("only administrators and auditors read the history".into()));
         }
         if let Some(business) = reading.business
             && (!caller.role.may_see(caller.business_id, business)
                 || self.business(business).await?.state.registered().is_none())
         {
-            return Err(Error::NotFound("business"));
+            return Err(Error::rule(&BusinessError::NoSuchBusiness));
         }
         let business = if caller.role.is_system() { reading.business } else { Some(caller.business_id) };
         let head = self.aggregates.head().await?;
@@ -86,7 +88,7 @@ impl Commands {
         let once = Readings::once(self.clock.now());
         let recorded = self.readings.recorded(&reading, self.clock.now());
         let recorded = recorded.map_err(|TooManyQueries| {
-            Error::TooMany("too many different queries of the history: try again in a minute")
+            Error::TooMany("too many different queries of the history: try again in a minute".into())
         })?;
         let mut is_first = false;
         let first = async || {
@@ -175,8 +177,7 @@ pub async fn read_history_as_operator(
 
 async fn record(aggregates: &Aggregates, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
     let recorded = aggregates.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
-    let recorded = recorded.map_err(|refusal| refusal.explain(|_| Error::Conflict("this has been noted already")))?;
-    match recorded {
+    match recorded? {
         Created::New(recorded) | Created::Existing(recorded) => Ok(recorded.position),
     }
 }

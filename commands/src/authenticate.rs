@@ -1,5 +1,6 @@
 //! Who is it? Answered for every request, from what is remembered of three streams.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::session::Audience;
@@ -35,7 +36,7 @@ impl Identified {
     /// [`Error::Forbidden`] when they have to change their password.
     pub fn ready(&self) -> Result<Caller, Error> {
         if self.must_change_password {
-            return Err(Error::Forbidden("change your password first: somebody else has set it"));
+            return Err(Error::Forbidden("change your password first: somebody else has set it".into()));
         }
         Ok(self.caller)
     }
@@ -78,7 +79,7 @@ impl Commands {
 
     /// Who is behind a token, if it is good for anything.
     pub(crate) async fn whoever_has(&self, claims: Claims) -> Result<(Caller, Arc<Loaded<User>>), Error> {
-        const REFUSED: Error = Error::Unauthorized("invalid or expired token");
+        const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid or expired token"));
         let session = self.session(claims.session_id).await?;
         let session = session.state.live(self.clock.now()).ok_or(REFUSED)?;
         if session.user_id != claims.user_id || session.audience != claims.audience {
@@ -91,7 +92,7 @@ impl Commands {
             return Err(REFUSED);
         }
         if session.audience == Audience::Admin && !account.role.may_administer() {
-            return Err(Error::Forbidden("you are no administrator any more"));
+            return Err(Error::Forbidden("you are no administrator any more".into()));
         }
         let caller = Caller {
             user_id: account.id,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use domain::business::{Business, BusinessCommand, BusinessError, Registered};
 use domain::{BusinessId, DisplayName};
 
-use crate::aggregates::Refusal;
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request};
 
@@ -55,13 +54,9 @@ impl Commands {
         command: BusinessCommand,
     ) -> Result<Done<Business>, Error> {
         if request.caller.role != domain::Role::SystemSuperAdmin {
-            return Err(Error::Forbidden("only a super admin manages businesses"));
+            return Err(Error::rule(&BusinessError::NotASuperAdmin));
         }
-        let changed = self
-            .aggregates
-            .execute::<Business>(&id.to_string(), command, &request.metadata(id))
-            .await
-            .map_err(explain_business)?;
+        let changed = self.aggregates.execute::<Business>(&id.to_string(), command, &request.metadata(id)).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
@@ -72,14 +67,6 @@ impl Commands {
     /// The business, once it is registered.
     pub(crate) async fn registered_business(&self, id: BusinessId) -> Result<Registered, Error> {
         let business = self.business(id).await?;
-        business.state.registered().cloned().ok_or(Error::NotFound("business"))
+        business.state.registered().cloned().ok_or_else(|| Error::rule(&BusinessError::NoSuchBusiness))
     }
-}
-
-pub(crate) fn explain_business(refusal: Refusal<BusinessError>) -> Error {
-    refusal.explain(|rule| match rule {
-        BusinessError::NoSuchBusiness => Error::NotFound("business"),
-        BusinessError::AlreadyRegistered => Error::Conflict("this business is registered already"),
-        BusinessError::SystemBusinessStays => Error::Conflict("the system business can't be suspended"),
-    })
 }

@@ -10,7 +10,6 @@ use domain::{BusinessId, CallId, Timestamp, UserId};
 use event_store::Metadata;
 
 use crate::caller::by_the_system;
-use crate::calls::explain_call;
 use crate::{Commands, Error};
 
 /// Calls that are timed out in one go.
@@ -44,7 +43,7 @@ impl Commands {
             return Ok(());
         };
         let metadata = Metadata { causation_id: call.last_event, ..self.by_itself(business_id) };
-        self.aggregates.execute::<Call>(&id, command, &metadata).await.map_err(explain_call)?;
+        self.aggregates.execute::<Call>(&id, command, &metadata).await?;
         Ok(())
     }
 

@@ -56,9 +56,9 @@ impl Commands {
             at,
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<Call>(&id.to_string(), start, &metadata).await.map_err(explain_call)? {
+        match self.aggregates.create::<Call>(&id.to_string(), start, &metadata).await? {
             Created::New(call) => Ok(self.done(call.state, call.position)),
-            Created::Existing(_) => Err(Error::Conflict("this call has been started already")),
+            Created::Existing(_) => Err(Error::rule(&CallError::AlreadyStarted)),
         }
     }
 
@@ -99,9 +99,10 @@ impl Commands {
     pub async fn live_call(&self, request: &Request, id: CallId) -> Result<CallParties, Error> {
         let call = self.aggregates.load::<Call>(&id.to_string()).await?;
         let parties = call.state.started().map(|call| call.parties);
-        let parties =
-            parties.filter(|parties| parties.include(request.caller.user_id)).ok_or(Error::NotFound("call"))?;
-        if call.state.is_live(self.clock.now()) { Ok(parties) } else { Err(Error::Conflict("this call is over")) }
+        let parties = parties
+            .filter(|parties| parties.include(request.caller.user_id))
+            .ok_or_else(|| Error::rule(&CallError::NoSuchCall))?;
+        if call.state.is_live(self.clock.now()) { Ok(parties) } else { Err(Error::rule(&CallError::AlreadyOver)) }
     }
 
     /// Whether a call still rings; for showing it to somebody who was away when it began.
@@ -119,7 +120,7 @@ impl Commands {
     async fn change_call(&self, request: &Request, id: CallId, command: CallCommand) -> Result<Done<Call>, Error> {
         let metadata = request.metadata(request.caller.business_id);
         let changed = self.aggregates.execute::<Call>(&id.to_string(), command, &metadata).await;
-        let changed = changed.map_err(explain_call)?;
+        let changed = changed?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
@@ -147,13 +148,7 @@ impl Commands {
         match self.aggregates.execute::<Line>(&id, LineCommand::Take(take), &request.metadata(business_id)).await {
             Ok(_) => Ok(LineIs::Taken),
             Err(Refusal::Rule(LineError::Busy)) => Ok(LineIs::Busy),
-            Err(Refusal::Rule(LineError::TooManyRinging)) => {
-                Err(Error::Conflict("you are calling three people already: wait until one of them answers"))
-            }
-            Err(Refusal::Rule(LineError::TooManyCalls)) => {
-                Err(Error::Conflict("you are in too many calls: end one of them"))
-            }
-            Err(Refusal::Other(error)) => Err(error),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
@@ -186,15 +181,4 @@ enum Progress {
 enum LineIs {
     Taken,
     Busy,
-}
-
-pub(crate) fn explain_call(refusal: Refusal<CallError>) -> Error {
-    refusal.explain(|rule| match rule {
-        CallError::NoSuchCall => Error::NotFound("call"),
-        CallError::ToOneself(invalid) => invalid.into(),
-        CallError::NotTheCallee => Error::Forbidden("only the one who is called can answer or decline"),
-        CallError::AlreadyStarted => Error::Conflict("this call has been started already"),
-        CallError::NoLongerRinging => Error::Conflict("this call doesn't ring any more"),
-        CallError::AlreadyOver => Error::Conflict("this call is over"),
-    })
 }

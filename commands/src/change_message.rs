@@ -1,10 +1,9 @@
 //! Editing and deleting what was sent.
 
-use domain::message::{Edited, Message, MessageCommand, MessageSent};
+use domain::message::{Edited, Message, MessageCommand, MessageError, MessageSent};
 use domain::session::Audience;
 use domain::{Invalid, MessageId, MessageText, Reason, Role};
 
-use crate::send_message::explain_message;
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request, SentMessage};
 
@@ -31,10 +30,14 @@ impl Commands {
     ) -> Result<Done<EditedMessage>, Error> {
         let by = request.caller.user_id;
         let message = self.aggregates.replay::<Message>(&id.to_string()).await?;
-        let sent = message.state.sent().filter(|sent| sent.is_visible_to(by)).ok_or(Error::NotFound("message"))?;
+        let sent = message
+            .state
+            .sent()
+            .filter(|sent| sent.is_visible_to(by))
+            .ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         let edit = MessageCommand::Edit { by, content, window_ms: self.edit_window_ms, at: self.clock.now() };
         let edited = self.change_message(request, sent, edit).await?;
-        let standing = edited.state.standing().cloned().ok_or(Error::NotFound("message"))?;
+        let standing = edited.state.standing().cloned().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         let sent = SentMessage {
             files: self.uploaded(&standing.sent.attachments).await?,
             message: standing.sent,
@@ -56,16 +59,16 @@ impl Commands {
     ) -> Result<Done<()>, Error> {
         let caller = &request.caller;
         let message = self.aggregates.replay::<Message>(&id.to_string()).await?;
-        let sent = message.state.sent().ok_or(Error::NotFound("message"))?;
+        let sent = message.state.sent().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         if sent.sender_id != caller.user_id {
             // At the messenger of a business there is nothing of another one, whoever it is.
             let is_elsewhere = caller.audience == Audience::Messenger && caller.business_id != sent.business_id;
             let may_see = !is_elsewhere && caller.role.may_see(caller.business_id, sent.business_id);
             if !may_see && !sent.is_visible_to(caller.user_id) {
-                return Err(Error::NotFound("message"));
+                return Err(Error::rule(&MessageError::NoSuchMessage));
             }
             if !caller.role.may_manage(caller.business_id, Role::BusinessUser, sent.business_id) {
-                return Err(Error::Forbidden("only its sender or an administrator can delete a message"));
+                return Err(Error::Forbidden("only its sender or an administrator can delete a message".into()));
             }
             if reason.is_none() {
                 return Err(Invalid::new("reason", "administrators say why they delete a message").into());
@@ -85,7 +88,6 @@ impl Commands {
         command: MessageCommand,
     ) -> Result<Loaded<Message>, Error> {
         let (id, metadata) = (sent.message_id.to_string(), request.metadata(sent.business_id));
-        let changed = self.aggregates.execute_on_log::<Message>(&id, command, &metadata).await;
-        changed.map_err(explain_message)
+        Ok(self.aggregates.execute_on_log::<Message>(&id, command, &metadata).await?)
     }
 }

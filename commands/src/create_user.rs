@@ -1,18 +1,15 @@
 //! Creating a person: first the login is reserved, then the account is created under it.
 
+use domain::business::BusinessError;
 use domain::login::{Login, LoginCommand, LoginError};
-use domain::user::{Account, CreateUser, User, UserCommand};
+use domain::user::{Account, CreateUser, User, UserCommand, UserError};
 use domain::{Avatar, BusinessId, Decider, DisplayName, EmailAddress, Password, Role, Timestamp, UserId};
 use event_store::Metadata;
 use uuid::Uuid;
 
-use crate::aggregates::Refusal;
 use crate::passwords::hashed_for;
 use crate::unfinished_logins::PATIENCE_MS;
-use crate::users::explain_user;
 use crate::{Commands, Done, Error, HashedFor, Request};
-
-const TAKEN: Error = Error::Conflict("this email is in use already");
 
 /// A person about to get an account.
 #[derive(Clone, Debug)]
@@ -40,14 +37,14 @@ impl Commands {
     pub async fn create_user(&self, request: &Request, new: NewUser) -> Result<Done<Account>, Error> {
         let caller = &request.caller;
         if !Role::ALL.into_iter().any(|role| caller.role.may_manage(caller.business_id, role, caller.business_id)) {
-            return Err(Error::Forbidden("only administrators create users"));
+            return Err(Error::Forbidden("only administrators create users".into()));
         }
         if !caller.role.may_see(caller.business_id, new.business_id) {
-            return Err(Error::NotFound("business"));
+            return Err(Error::rule(&BusinessError::NoSuchBusiness));
         }
         self.registered_business(new.business_id).await?;
         if !caller.role.may_manage(caller.business_id, new.role, new.business_id) {
-            return Err(Error::Forbidden("you can't create users with this role"));
+            return Err(Error::Forbidden("you can't create users with this role".into()));
         }
         let id = UserId(self.ids.next());
         self.create_user_as(id, new, hashed_for(request), &request.metadata(request.caller.business_id)).await
@@ -80,13 +77,12 @@ impl Commands {
             at,
         });
         // What the rules refuse anyway reserves nothing.
-        User::default().decide(create.clone()).map_err(|rule| explain_user(Refusal::Rule(rule)))?;
+        User::default().decide(create.clone()).map_err(|rule| Error::rule(&rule))?;
         let reserved = self.reserve_login(&login_id, new.business_id, id, at, &metadata).await?;
         let metadata = Metadata { causation_id: reserved, ..metadata };
         // When this fails, whether the account was created is unknown; if it wasn't, its login is released later.
-        let created =
-            self.aggregates.execute::<User>(&id.to_string(), create, &metadata).await.map_err(explain_user)?;
-        let account = created.state.account().cloned().ok_or(Error::NotFound("user"))?;
+        let created = self.aggregates.execute::<User>(&id.to_string(), create, &metadata).await?;
+        let account = created.state.account().cloned().ok_or_else(|| Error::rule(&UserError::NoSuchUser))?;
         Ok(self.done(account, created.position))
     }
 
@@ -100,10 +96,7 @@ impl Commands {
         metadata: &Metadata,
     ) -> Result<Option<Uuid>, Error> {
         let reserve = LoginCommand::Reserve { business_id, user_id, at };
-        match self.aggregates.execute::<Login>(login_id, reserve, metadata).await {
-            Ok(login) => Ok(login.last_event),
-            Err(refusal) => Err(refusal.explain(|LoginError::Taken { .. }| TAKEN)),
-        }
+        Ok(self.aggregates.execute::<Login>(login_id, reserve, metadata).await?.last_event)
     }
 
     /// Frees a login that has waited too long for its account.
@@ -114,7 +107,7 @@ impl Commands {
         let login = self.login(login_id).await?;
         let Login::Reserved { user_id, reserved_at, .. } = login.state else { return Ok(()) };
         if self.user(user_id).await?.state.account().is_some() || self.clock.now() < reserved_at.plus_ms(PATIENCE_MS) {
-            return Err(TAKEN);
+            return Err(Error::rule(&LoginError::Taken));
         }
         self.release_login(login_id, user_id).await
     }

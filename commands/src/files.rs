@@ -49,12 +49,16 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<File>(&new.id.to_string(), upload, &metadata).await.map_err(explain_file)? {
+        match self.aggregates.create::<File>(&new.id.to_string(), upload, &metadata).await? {
             Created::New(file) => {
-                let uploaded = file.state.kept().map(|file| file.uploaded.clone()).ok_or(Error::NotFound("file"))?;
+                let uploaded = file
+                    .state
+                    .kept()
+                    .map(|file| file.uploaded.clone())
+                    .ok_or_else(|| Error::rule(&FileError::NoSuchFile))?;
                 Ok(self.done(uploaded, file.position))
             }
-            Created::Existing(_) => Err(explain_file(Refusal::Rule(FileError::AlreadyUploaded))),
+            Created::Existing(_) => Err(Error::rule(&FileError::AlreadyUploaded)),
         }
     }
 
@@ -72,7 +76,7 @@ impl Commands {
                 return Ok(Done { value: kept.uploaded.clone(), position: file.position });
             }
         }
-        Err(Error::NotFound("file"))
+        Err(Error::rule(&FileError::NoSuchFile))
     }
 
     async fn is_for(&self, file: &Kept, user: UserId) -> Result<bool, Error> {
@@ -158,7 +162,7 @@ impl Commands {
             Ok(_) => Ok(true),
             // It was sent meanwhile: the lookup was late.
             Err(Refusal::Rule(FileError::InUse)) => Ok(false),
-            Err(refusal) => Err(explain_file(refusal)),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
@@ -174,7 +178,7 @@ impl Commands {
         let metadata = request.metadata(request.caller.business_id);
         for file in files {
             let attach = FileCommand::Attach { carrier, at: self.clock.now() };
-            self.aggregates.execute::<File>(&file.to_string(), attach, &metadata).await.map_err(explain_file)?;
+            self.aggregates.execute::<File>(&file.to_string(), attach, &metadata).await?;
         }
         Ok(())
     }
@@ -189,7 +193,7 @@ impl Commands {
         for file in files {
             let detach = FileCommand::Detach { message_id, at: self.clock.now() };
             let detached = self.aggregates.execute::<File>(&file.to_string(), detach, metadata).await;
-            self.done((), detached.map_err(explain_file)?.position);
+            self.done((), detached?.position);
         }
         Ok(())
     }
@@ -197,14 +201,4 @@ impl Commands {
     pub(crate) async fn file(&self, id: FileId) -> Result<Arc<Loaded<File>>, Error> {
         self.aggregates.load::<File>(&id.to_string()).await
     }
-}
-
-fn explain_file(refusal: Refusal<FileError>) -> Error {
-    refusal.explain(|rule| match rule {
-        // Whoever may not send a file may not know of it either.
-        FileError::NoSuchFile | FileError::NotTheUploader => Error::NotFound("file"),
-        FileError::AlreadyUploaded => Error::Conflict("this file has been uploaded already"),
-        FileError::SentTooOften => Error::Conflict("this file has been sent too often: upload it again"),
-        FileError::InUse => Error::Conflict("this file is in use"),
-    })
 }

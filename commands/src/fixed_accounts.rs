@@ -6,7 +6,6 @@ use domain::{BusinessId, DisplayName, UserId};
 use uuid::Uuid;
 
 use crate::aggregates::Refusal;
-use crate::businesses::explain_business;
 use crate::caller::by_the_system;
 use crate::{Commands, Error, HashedFor, NewUser};
 
@@ -25,7 +24,7 @@ impl Commands {
         let metadata = by_the_system(id, self.ids.next());
         match self.aggregates.execute::<Business>(&id.to_string(), register, &metadata).await {
             Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => Ok(()),
-            Err(refusal) => Err(explain_business(refusal)),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
@@ -38,7 +37,7 @@ impl Commands {
         let command = if is_active { BusinessCommand::Reactivate { at } } else { BusinessCommand::Suspend { at } };
         let metadata = by_the_system(id, self.ids.next());
         let changed = self.aggregates.execute::<Business>(&id.to_string(), command, &metadata).await;
-        changed.map(drop).map_err(explain_business)
+        Ok(changed.map(drop)?)
     }
 
     /// Creates the account that `seed` names in its business, unless it exists. Returns its id, and whether this call created it.

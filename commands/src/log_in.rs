@@ -1,11 +1,12 @@
 //! Logging in, and staying logged in.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::login::Login;
-use domain::session::{Audience, Session, SessionCommand, SessionError, StartSession};
+use domain::session::{Audience, Session, SessionCommand, StartSession};
 use domain::user::{Account, User};
 use domain::{BusinessId, EmailAddress, SessionId, Timestamp, UserAgent, UserId};
 use event_store::Metadata;
@@ -22,7 +23,7 @@ const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Admin accounts of one email that are tried when no business is named.
 const ADMIN_ACCOUNTS_TRIED: u32 = 8;
 /// Says the same whatever is wrong, so that nobody learns who has an account.
-const REFUSED: Error = Error::Unauthorized("invalid email or password");
+const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid email or password"));
 
 /// How long a refusal takes at least: what little more there is to do for an account that exists doesn't show in it.
 const REFUSAL: Duration = Duration::from_millis(60);
@@ -118,7 +119,7 @@ impl Commands {
             return refuse(began + as_many.max(REFUSAL)).await;
         };
         if !matching.is_empty() {
-            return Err(Error::Conflict("this email belongs to several businesses: say which with businessId"));
+            return Err(Error::Conflict("this email belongs to several businesses: say which with businessId".into()));
         }
         self.start_session(account, Audience::Admin, user_agent, correlation_id).await
     }
@@ -181,8 +182,7 @@ impl Commands {
             at: now,
         });
         let metadata = by_person(&account, correlation_id, id);
-        let started =
-            self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await.map_err(explain_session)?;
+        let started = self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await?;
         Ok(self.done(self.logged_in(id, audience, 1, expires_at, account), started.position))
     }
 
@@ -216,7 +216,7 @@ impl Commands {
         refresh_token: &str,
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
-        const REFUSED: Error = Error::Unauthorized("invalid or expired refresh token");
+        const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid or expired refresh token"));
         let token = RefreshToken::check(refresh_token, &self.keyed_hash).ok_or(REFUSED)?;
         let session = self.session(token.session_id).await?;
         let user_id = session.state.live(self.clock.now()).ok_or(REFUSED)?.user_id;
@@ -230,11 +230,13 @@ impl Commands {
         let refresh =
             SessionCommand::Refresh { generation: token.generation, expires_at: now.plus_ms(SESSION_MS), at: now };
         let metadata = by_person(&account, correlation_id, token.session_id);
-        let refreshed = self
-            .aggregates
-            .execute::<Session>(&token.session_id.to_string(), refresh, &metadata)
-            .await
-            .map_err(|refusal| refusal.explain(|_| REFUSED))?;
+        let refreshed =
+            self.aggregates.execute::<Session>(&token.session_id.to_string(), refresh, &metadata).await.map_err(
+                |refusal| match refusal {
+                    Refusal::Rule(_) => REFUSED,
+                    Refusal::Other(error) => error,
+                },
+            )?;
         let Session::Live(session) = &refreshed.state else {
             // It was used before, and the session has just been revoked for it.
             self.done((), refreshed.position);
@@ -251,14 +253,6 @@ impl Commands {
     pub(crate) async fn session(&self, id: SessionId) -> Result<Arc<Loaded<Session>>, Error> {
         self.aggregates.load::<Session>(&id.to_string()).await
     }
-}
-
-pub(crate) fn explain_session(refusal: Refusal<SessionError>) -> Error {
-    refusal.explain(|rule| match rule {
-        SessionError::NoSuchSession => Error::NotFound("session"),
-        SessionError::AlreadyStarted => Error::Conflict("this session has been started already"),
-        SessionError::Over | SessionError::NoSuchRefreshToken => Error::Unauthorized("this session is over"),
-    })
 }
 
 /// What a refresh token says: which of those of which session it is.

@@ -1,9 +1,8 @@
 //! Changing passwords.
 
-use domain::user::{SetPassword, User, UserCommand};
+use domain::user::{SetPassword, User, UserCommand, UserError};
 use domain::{Invalid, Password, UserId};
 
-use crate::users::explain_user;
 use crate::{Commands, Done, Error, HashedFor, Request};
 
 impl Commands {
@@ -20,7 +19,7 @@ impl Commands {
     ) -> Result<Done<()>, Error> {
         let caller = &request.caller;
         let user = self.user(caller.user_id).await?;
-        let account = user.state.active().ok_or(Error::Unauthorized("invalid or expired token"))?;
+        let account = user.state.active().ok_or_else(|| Error::Unauthorized("invalid or expired token".into()))?;
         let (hash, epoch) = (account.password_hash.known().cloned(), account.epoch);
         let is_same = current == new.as_str();
         if !self.passwords.verify(hashed_for(request), current, hash).await? {
@@ -40,7 +39,7 @@ impl Commands {
     pub async fn reset_password(&self, request: &Request, id: UserId, new: Password) -> Result<Done<()>, Error> {
         self.managed(request, id).await?;
         if id == request.caller.user_id {
-            return Err(Error::Conflict("one's own password is changed, not reset"));
+            return Err(Error::Conflict("one's own password is changed, not reset".into()));
         }
         self.set_password(request, id, new, None).await
     }
@@ -52,7 +51,8 @@ impl Commands {
         new: Password,
         proved_in: Option<u32>,
     ) -> Result<Done<()>, Error> {
-        let account = self.user(id).await?.state.account().cloned().ok_or(Error::NotFound("user"))?;
+        let account =
+            self.user(id).await?.state.account().cloned().ok_or_else(|| Error::rule(&UserError::NoSuchUser))?;
         let set = UserCommand::SetPassword(SetPassword {
             password_hash: self.passwords.hash(hashed_for(request), new).await?,
             is_temporary: proved_in.is_none(),
@@ -61,7 +61,7 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(account.business_id);
-        let changed = self.aggregates.execute::<User>(&id.to_string(), set, &metadata).await.map_err(explain_user)?;
+        let changed = self.aggregates.execute::<User>(&id.to_string(), set, &metadata).await?;
         Ok(self.done((), changed.position))
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a message, and all before it in its conversation.
 
-use domain::message::Message;
+use domain::message::{Message, MessageError};
 use domain::reading::{ReadMessage, Reading, ReadingCommand};
 use domain::{ConversationId, MessageId};
 
@@ -44,12 +44,12 @@ impl Commands {
         id: MessageId,
         conversation: Option<ConversationId>,
     ) -> Result<Done<MessageRead>, Error> {
-        let not_found = Error::NotFound("message");
+        let not_found = Error::rule(&MessageError::NoSuchMessage);
         let loaded = self.aggregates.replay::<Message>(&id.to_string()).await?;
         let reader_id = request.caller.user_id;
         let message = loaded.state.sent().filter(|message| message.is_visible_to(reader_id)).ok_or(not_found)?;
         if conversation.is_some_and(|conversation| conversation != message.conversation_id) {
-            return Err(Error::NotFound("message"));
+            return Err(Error::rule(&MessageError::NoSuchMessage));
         }
         let read = MessageRead { message_id: id, conversation_id: message.conversation_id };
         if message.sender_id == reader_id {
@@ -66,11 +66,7 @@ impl Commands {
         });
         let stream = Reading::stream_id(message.conversation_id, reader_id);
         let metadata = request.metadata(message.business_id);
-        let cursor = self
-            .aggregates
-            .execute::<Reading>(&stream, command, &metadata)
-            .await
-            .map_err(|refusal| refusal.explain(|rule| match rule {}))?;
+        let cursor = self.aggregates.execute::<Reading>(&stream, command, &metadata).await?;
         Ok(self.done(read, cursor.position))
     }
 }

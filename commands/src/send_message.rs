@@ -1,10 +1,10 @@
 //! Sending a message: the path that everything else makes way for. It appends one event and reads nothing that is remembered.
 
-use domain::file::{Carrier, FileUploaded, Kept};
+use domain::file::{Carrier, FileError, FileUploaded, Kept};
 use domain::message::{Message, MessageCommand, MessageError, MessageKind, MessageSent, SendMessage};
 use domain::{ConversationId, FileId, Invalid, MessageId, MessageText, RetryKey, UserId};
 
-use crate::aggregates::{Created, Refusal};
+use crate::aggregates::Created;
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request};
 
@@ -82,11 +82,11 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<Message>(&id.to_string(), send, &metadata).await.map_err(explain_message)? {
+        match self.aggregates.create::<Message>(&id.to_string(), send, &metadata).await? {
             Created::New(loaded) => self.sent(loaded).await,
             Created::Existing(loaded) => match retry {
                 Some(retry) => self.repeat(loaded, &retry).await,
-                None => Err(Error::Conflict("this message has been sent already")),
+                None => Err(Error::rule(&MessageError::AlreadySent)),
             },
         }
     }
@@ -103,7 +103,7 @@ impl Commands {
         for file in &new.attachments {
             let file = self.file(*file).await?;
             let is_own = |file: &Kept| file.uploaded.uploader_id == request.caller.user_id;
-            file.state.kept().filter(|file| is_own(file)).ok_or(Error::NotFound("file"))?;
+            file.state.kept().filter(|file| is_own(file)).ok_or_else(|| Error::rule(&FileError::NoSuchFile))?;
         }
         match new.reply_to {
             Some(earlier) => {
@@ -116,20 +116,20 @@ impl Commands {
     async fn must_be_in(&self, message: MessageId, conversation: ConversationId) -> Result<(), Error> {
         let message = self.aggregates.replay::<Message>(&message.to_string()).await?;
         let is_in_it = message.state.sent().is_some_and(|sent| sent.conversation_id == conversation);
-        if is_in_it { Ok(()) } else { Err(Error::NotFound("message")) }
+        if is_in_it { Ok(()) } else { Err(Error::rule(&MessageError::NoSuchMessage)) }
     }
 
     /// Answers a retry as the first try was answered.
     async fn repeat(&self, earlier: Loaded<Message>, retry: &Retry) -> Result<Done<SentMessage>, Error> {
         let fingerprint = earlier.state.sent().and_then(|message| message.fingerprint.as_ref());
         if fingerprint != Some(&retry.fingerprint) {
-            return Err(Error::Conflict("this key has been used for another message"));
+            return Err(Error::Conflict("this key has been used for another message".into()));
         }
         self.sent(earlier).await
     }
 
     async fn sent(&self, loaded: Loaded<Message>) -> Result<Done<SentMessage>, Error> {
-        let message = loaded.state.sent().cloned().ok_or(Error::NotFound("message"))?;
+        let message = loaded.state.sent().cloned().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         let files = self.uploaded(&message.attachments).await?;
         Ok(self.done(SentMessage { message, files, position: loaded.first_position }, loaded.position))
     }
@@ -151,15 +151,4 @@ impl Commands {
 struct Retry {
     id: MessageId,
     fingerprint: String,
-}
-
-pub(crate) fn explain_message(refusal: Refusal<MessageError>) -> Error {
-    refusal.explain(|rule| match rule {
-        MessageError::ToOneself(invalid) | MessageError::Empty(invalid) => invalid.into(),
-        MessageError::AlreadySent => Error::Conflict("this message has been sent already"),
-        MessageError::NoSuchMessage => Error::NotFound("message"),
-        MessageError::NotTheSender => Error::Forbidden("only its sender can edit a message"),
-        MessageError::TooLateToEdit => Error::Conflict("this message is too old to be edited"),
-        MessageError::AlreadyDeleted => Error::Conflict("this message is deleted"),
-    })
 }

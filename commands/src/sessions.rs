@@ -1,14 +1,10 @@
 //! Ending sessions: one's own, and as an administrator those of others.
 
-use domain::session::{RevokeReason, Session, SessionCommand};
+use domain::session::{RevokeReason, Session, SessionCommand, SessionError};
 use domain::user::{User, UserCommand};
 use domain::{BusinessId, SessionId, UserId};
 
-use crate::log_in::explain_session;
-use crate::users::explain_user;
 use crate::{Caller, Commands, Done, Error, Request};
-
-const NO_SUCH_SESSION: Error = Error::NotFound("session");
 
 impl Commands {
     /// Ends the session of the request.
@@ -48,14 +44,16 @@ impl Commands {
         let account = self.managed(request, user).await?;
         let end = UserCommand::EndSessions { at: self.clock.now() };
         let metadata = request.metadata(account.business_id);
-        let ended = self.aggregates.execute::<User>(&user.to_string(), end, &metadata).await.map_err(explain_user)?;
+        let ended = self.aggregates.execute::<User>(&user.to_string(), end, &metadata).await?;
         Ok(self.done((), ended.position))
     }
 
     async fn must_be_of(&self, user: UserId, id: SessionId) -> Result<(), Error> {
         match &self.session(id).await?.state {
             Session::Live(session) | Session::Revoked(session) if session.user_id == user => Ok(()),
-            Session::Unstarted | Session::Live(_) | Session::Revoked(_) => Err(NO_SUCH_SESSION),
+            Session::Unstarted | Session::Live(_) | Session::Revoked(_) => {
+                Err(Error::rule(&SessionError::NoSuchSession))
+            }
         }
     }
 
@@ -69,6 +67,6 @@ impl Commands {
         let revoke = SessionCommand::Revoke { reason, at: self.clock.now() };
         let metadata = request.metadata(business);
         let revoked = self.aggregates.execute::<Session>(&id.to_string(), revoke, &metadata).await;
-        Ok(self.done((), revoked.map_err(explain_session)?.position))
+        Ok(self.done((), revoked?.position))
     }
 }

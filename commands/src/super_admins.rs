@@ -1,6 +1,6 @@
 //! Making sure that the installation never loses its last super admin.
 
-use domain::super_admins::{SuperAdmins, SuperAdminsCommand, SuperAdminsError};
+use domain::super_admins::{SuperAdmins, SuperAdminsCommand};
 use domain::{BusinessId, Role, UserId};
 
 use crate::{Commands, Error, Request};
@@ -24,11 +24,7 @@ impl Commands {
         }
         let let_go = SuperAdminsCommand::LetGo { user_id, others, at: self.clock.now() };
         let metadata = request.metadata(BusinessId::SYSTEM);
-        match self.aggregates.execute_on_log::<SuperAdmins>(&SuperAdmins::stream_id(), let_go, &metadata).await {
-            Ok(_) => Ok(()),
-            Err(refusal) => {
-                Err(refusal.explain(|SuperAdminsError::LastOne| Error::Conflict("the last super admin stays one")))
-            }
-        }
+        self.aggregates.execute_on_log::<SuperAdmins>(&SuperAdmins::stream_id(), let_go, &metadata).await?;
+        Ok(())
     }
 }

@@ -52,18 +52,14 @@ impl Commands {
         let abandoned = match self.aggregates.execute::<User>(&user_id.to_string(), abandon, &metadata).await {
             Ok(abandoned) => abandoned.last_event,
             Err(Refusal::Rule(UserError::AlreadyCreated)) => {
-                return Err(Error::Conflict("this email is in use already"));
+                return Err(Error::rule(&LoginError::Taken));
             }
-            Err(refusal) => return Err(crate::users::explain_user(refusal)),
+            Err(refusal) => return Err(refusal.into()),
         };
         let metadata = Metadata { causation_id: abandoned, ..metadata };
         let release = LoginCommand::Release { user_id, at };
-        match self.aggregates.execute::<Login>(login_id, release, &metadata).await {
-            Ok(_) => Ok(()),
-            Err(refusal) => {
-                Err(refusal.explain(|LoginError::Taken { .. }| Error::Conflict("this email is in use already")))
-            }
-        }
+        self.aggregates.execute::<Login>(login_id, release, &metadata).await?;
+        Ok(())
     }
 
     pub(crate) async fn login(&self, login_id: &str) -> Result<Arc<Loaded<Login>>, Error> {

@@ -3,7 +3,6 @@
 use domain::user::{Account, AvatarChange, ChangeUser, User, UserCommand, UserError};
 use domain::{DisplayName, Invalid, Role, UserId};
 
-use crate::aggregates::Refusal;
 use crate::{Commands, Done, Error, Request};
 
 /// What shall be changed of somebody: whatever is said, and nothing else.
@@ -27,7 +26,7 @@ impl Commands {
         let account = self.managed(request, id).await?;
         let caller = &request.caller;
         if changes.role.is_some_and(|role| !caller.role.may_manage(caller.business_id, role, account.business_id)) {
-            return Err(Error::Forbidden("you can't give anybody this role"));
+            return Err(Error::Forbidden("you can't give anybody this role".into()));
         }
         if changes.role.is_some_and(|role| role.fits(account.business_id) && role != Role::SystemSuperAdmin)
             && account.role == Role::SystemSuperAdmin
@@ -48,7 +47,7 @@ impl Commands {
         avatar: AvatarChange,
     ) -> Result<Done<User>, Error> {
         let user = self.user(request.caller.user_id).await?;
-        let account = user.state.account().ok_or(Error::NotFound("user"))?;
+        let account = user.state.account().ok_or_else(|| Error::rule(&UserError::NoSuchUser))?;
         self.execute_on_user(request, account, self.change(UserChanges { name, avatar, role: None })).await
     }
 
@@ -96,12 +95,12 @@ impl Commands {
     pub(crate) async fn managed(&self, request: &Request, id: UserId) -> Result<Account, Error> {
         let caller = &request.caller;
         let user = self.user(id).await?;
-        let account = user.state.account().ok_or(Error::NotFound("user"))?;
+        let account = user.state.account().ok_or_else(|| Error::rule(&UserError::NoSuchUser))?;
         if !caller.role.may_see(caller.business_id, account.business_id) {
-            return Err(Error::NotFound("user"));
+            return Err(Error::rule(&UserError::NoSuchUser));
         }
         if !caller.role.may_manage(caller.business_id, account.role, account.business_id) {
-            return Err(Error::Forbidden("you can't manage this user"));
+            return Err(Error::Forbidden("you can't manage this user".into()));
         }
         Ok(account.clone())
     }
@@ -114,7 +113,7 @@ impl Commands {
     ) -> Result<Done<User>, Error> {
         let metadata = request.metadata(account.business_id);
         let changed = self.aggregates.execute::<User>(&account.id.to_string(), command, &metadata).await;
-        let changed = changed.map_err(explain_user)?;
+        let changed = changed?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
@@ -132,24 +131,13 @@ impl Commands {
     /// [`Error::NotFound`] when there is no such person in the caller's business; [`Error::Invalid`] when they are suspended.
     pub async fn reachable(&self, request: &Request, id: UserId) -> Result<(), Error> {
         let user = self.user(id).await?;
-        let account = user.state.account().ok_or(Error::NotFound("recipient"))?;
+        let account = user.state.account().ok_or_else(|| Error::rule(&UserError::NoSuchRecipient))?;
         if account.business_id != request.caller.business_id {
-            return Err(Error::NotFound("recipient"));
+            return Err(Error::rule(&UserError::NoSuchRecipient));
         }
         match user.state.active() {
             Some(_) => Ok(()),
             None => Err(Invalid::new("recipientId", "this person is suspended").into()),
         }
     }
-}
-
-pub(crate) fn explain_user(refusal: Refusal<UserError>) -> Error {
-    refusal.explain(|rule| match rule {
-        UserError::NoSuchUser => Error::NotFound("user"),
-        UserError::AlreadyCreated => Error::Conflict("this user exists already"),
-        UserError::CreationAbandoned => Error::Conflict("creating this user took too long: try again"),
-        UserError::RoleDoesNotFit(invalid) => invalid.into(),
-        UserError::ChangedMeanwhile => Error::Conflict("your account was changed meanwhile"),
-        UserError::NotOneself => Error::Conflict("nobody can suspend themselves"),
-    })
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, Timestamp, UserId};
+use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 
 /// State of one reading of the history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -78,6 +78,14 @@ pub enum AuditError {
     /// Each time is noted once.
     #[error("this has been noted already")]
     AlreadyNoted,
+}
+
+impl RuleError for AuditError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::AlreadyNoted => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Decider for AuditTrail {

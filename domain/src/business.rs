@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, DisplayName, Timestamp};
+use crate::{BusinessId, Decider, DisplayName, RefusalKind, RuleError, Timestamp};
 
 /// State of one business.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -89,7 +89,7 @@ pub struct BusinessReactivated {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusinessError {
     /// There is no such business.
-    #[error("there is no such business")]
+    #[error("business not found")]
     NoSuchBusiness,
     /// An id names one business for ever.
     #[error("this business is registered already")]
@@ -97,6 +97,19 @@ pub enum BusinessError {
     /// Whoever suspended the system business could never come back in to undo it.
     #[error("the system business can't be suspended")]
     SystemBusinessStays,
+    /// Businesses are managed by who runs the installation.
+    #[error("only a super admin manages businesses")]
+    NotASuperAdmin,
+}
+
+impl RuleError for BusinessError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NoSuchBusiness => RefusalKind::NotFound,
+            Self::NotASuperAdmin => RefusalKind::Forbidden,
+            Self::AlreadyRegistered | Self::SystemBusinessStays => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Business {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, CallId, ConversationId, Decider, Invalid, RoomId, Timestamp, UserId};
+use crate::{BusinessId, CallId, ConversationId, Decider, Invalid, RefusalKind, RoomId, RuleError, Timestamp, UserId};
 
 /// State of one call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -233,7 +233,7 @@ pub struct CallEnded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// There is no such call, or none that whoever asks is a party of.
-    #[error("there is no such call")]
+    #[error("call not found")]
     NoSuchCall,
     /// An id names one call for ever.
     #[error("this call has been started already")]
@@ -250,6 +250,17 @@ pub enum CallError {
     /// A call ends once.
     #[error("this call is over")]
     AlreadyOver,
+}
+
+impl RuleError for CallError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NoSuchCall => RefusalKind::NotFound,
+            Self::ToOneself(invalid) => invalid.kind(),
+            Self::NotTheCallee => RefusalKind::Forbidden,
+            Self::AlreadyStarted | Self::NoLongerRinging | Self::AlreadyOver => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Call {

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use schemars::Schema;
 use serde::{Deserializer, Serialize};
 
+use crate::RuleError;
+
 /// The rules of one stream. Pure: clock, ids and look-ups arrive inside the command.
 ///
 /// Its state can be written as JSON, for auditors: without credentials.
@@ -15,8 +17,8 @@ pub trait Decider: Default + Clone + Debug + Serialize + Send + Sync + 'static {
     type Command: Clone + Debug + Send;
     /// What may have happened to it.
     type Event: DomainEvent;
-    /// Why it may refuse.
-    type Error: std::error::Error + Send + Sync + 'static;
+    /// Rules that may refuse a command.
+    type Error: RuleError;
 
     /// Says which events the command leads to, or which rule forbids it. No events means that there is nothing left to do.
     ///

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, ConversationId, Decider, MessageId, Timestamp, UserId};
+use crate::{BusinessId, ConversationId, Decider, MessageId, RefusalKind, RuleError, Timestamp, UserId};
 
 /// The shortest time between two events of one person, in milliseconds.
 pub const PAUSE_MS: i64 = 1000;
@@ -74,6 +74,14 @@ pub enum DeliveryError {
     /// The last event is less than [`PAUSE_MS`] ago.
     #[error("it is too soon to say more")]
     TooSoon,
+}
+
+impl RuleError for DeliveryError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::TooSoon => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl DeliveryCursors {

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, ContentType, Decider, FileId, FileName, MessageId, Personal, Timestamp, UserId};
+use crate::{
+    BusinessId, ContentType, Decider, FileId, FileName, MessageId, Personal, RefusalKind, RuleError, Timestamp, UserId,
+};
 
 #[cfg(test)]
 mod tests;
@@ -130,20 +132,29 @@ pub struct FileRemoved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// There is no such file, or not any more.
-    #[error("there is no such file")]
+    #[error("file not found")]
     NoSuchFile,
     /// An id names one file for ever.
     #[error("this file has been uploaded already")]
     AlreadyUploaded,
-    /// People send what they have uploaded themselves.
-    #[error("only its uploader can send a file")]
+    /// Users send what they have uploaded themselves. Others may not know of a file either.
+    #[error("{}", Self::NoSuchFile)]
     NotTheUploader,
     /// What is known of it has to stay small: it is looked at for each message and each download.
-    #[error("this file has been sent too often")]
+    #[error("this file has been sent too often: upload it again")]
     SentTooOften,
     /// A message carries it, or has done so not long ago.
     #[error("this file is in use")]
     InUse,
+}
+
+impl RuleError for FileError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NoSuchFile | Self::NotTheUploader => RefusalKind::NotFound,
+            Self::AlreadyUploaded | Self::SentTooOften | Self::InUse => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl File {

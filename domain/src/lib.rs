@@ -9,6 +9,7 @@ mod credentials;
 mod decider;
 mod ids;
 mod personal;
+mod refusal;
 mod role;
 #[cfg(test)]
 mod testing;
@@ -34,6 +35,7 @@ pub use credentials::without_credentials;
 pub use decider::{Decider, DomainEvent, EventType};
 pub use ids::{BusinessId, CallId, ConversationId, FileId, MessageId, SessionId, UserId};
 pub use personal::{Known, Personal};
+pub use refusal::{RefusalKind, RuleError};
 pub use role::Role;
 pub use text::{
     Avatar, ContentType, DisplayName, EmailAddress, FileName, Invalid, MessageText, Password, Reason, RetryKey, RoomId,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, CallId, Decider, Timestamp, UserId};
+use crate::{BusinessId, CallId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 
 /// State of one person's line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -87,6 +87,14 @@ pub enum LineError {
     /// Nobody talks in so many calls.
     #[error("you are in too many calls: end one of them")]
     TooManyCalls,
+}
+
+impl RuleError for LineError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Busy | Self::TooManyRinging | Self::TooManyCalls => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Decider for Line {

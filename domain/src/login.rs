@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, Timestamp, UserId};
+use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 
 /// State of one login.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -68,12 +68,15 @@ pub struct LoginReleased {
 pub enum LoginError {
     /// Logins are unique within a business.
     #[error("this email is in use already")]
-    Taken {
-        /// Who has it.
-        by: UserId,
-        /// Since when: a young reservation may still be waiting for its person.
-        since: Timestamp,
-    },
+    Taken,
+}
+
+impl RuleError for LoginError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Taken => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Login {
@@ -100,9 +103,7 @@ impl Decider for Login {
                 Ok(vec![LoginEvent::Reserved(LoginReserved { business_id, user_id, reserved_at: at })])
             }
             (Reserve { user_id, .. }, Self::Reserved { user_id: holder, .. }) if user_id == *holder => Ok(vec![]),
-            (Reserve { .. }, Self::Reserved { user_id, reserved_at, .. }) => {
-                Err(LoginError::Taken { by: *user_id, since: *reserved_at })
-            }
+            (Reserve { .. }, Self::Reserved { .. }) => Err(LoginError::Taken),
             (Release { user_id, at }, Self::Reserved { user_id: holder, .. }) if user_id == *holder => {
                 Ok(vec![LoginEvent::Released(LoginReleased { user_id, released_at: at })])
             }
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_reserved_login_is_taken_for_everyone_else() {
-        given::<Login>([reserved(1)]).when(reserve(2)).then_err(LoginError::Taken { by: user(1), since: at(1) });
+        given::<Login>([reserved(1)]).when(reserve(2)).then_err(LoginError::Taken);
     }
 
     #[test]

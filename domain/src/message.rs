@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{
-    BusinessId, ConversationId, Decider, FileId, Invalid, MessageId, MessageText, Personal, Reason, Timestamp, UserId,
+    BusinessId, ConversationId, Decider, FileId, Invalid, MessageId, MessageText, Personal, Reason, RefusalKind,
+    RuleError, Timestamp, UserId,
 };
 
 #[cfg(test)]
@@ -171,7 +172,7 @@ pub enum MessageError {
     #[error("this message has been sent already")]
     AlreadySent,
     /// There is no such message.
-    #[error("there is no such message")]
+    #[error("message not found")]
     NoSuchMessage,
     /// Nobody changes what somebody else has said.
     #[error("only its sender can edit a message")]
@@ -182,6 +183,17 @@ pub enum MessageError {
     /// What was taken back stays taken back.
     #[error("this message is deleted")]
     AlreadyDeleted,
+}
+
+impl RuleError for MessageError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::ToOneself(invalid) | Self::Empty(invalid) => invalid.kind(),
+            Self::NoSuchMessage => RefusalKind::NotFound,
+            Self::NotTheSender => RefusalKind::Forbidden,
+            Self::AlreadySent | Self::TooLateToEdit | Self::AlreadyDeleted => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl Message {

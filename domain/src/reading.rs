@@ -1,5 +1,7 @@
 //! How far one person has read one conversation: a cursor that only moves forwards. Reading a message reads all before it.
 
+use std::convert::Infallible;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,10 +57,6 @@ pub struct MessagesRead {
     pub read_at: Timestamp,
 }
 
-/// Nothing stands against reading.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadingError {}
-
 impl Reading {
     /// Id of the stream of this person's cursor in this conversation.
     #[must_use]
@@ -71,9 +69,9 @@ impl Decider for Reading {
     const CATEGORY: &'static str = "reading";
     type Command = ReadingCommand;
     type Event = ReadingEvent;
-    type Error = ReadingError;
+    type Error = Infallible;
 
-    fn decide(&self, command: ReadingCommand) -> Result<Vec<ReadingEvent>, ReadingError> {
+    fn decide(&self, command: ReadingCommand) -> Result<Vec<ReadingEvent>, Infallible> {
         match command {
             ReadingCommand::Read(command) if command.message_position <= self.read_position => Ok(vec![]),
             ReadingCommand::Read(command) => Ok(vec![ReadingEvent::Read(MessagesRead {

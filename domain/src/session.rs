@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, Personal, SessionId, Timestamp, UserAgent, UserId};
+use crate::{BusinessId, Decider, Personal, RefusalKind, RuleError, SessionId, Timestamp, UserAgent, UserId};
 
 /// State of one session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -146,7 +146,7 @@ pub struct SessionRevoked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// There is no such session.
-    #[error("there is no such session")]
+    #[error("session not found")]
     NoSuchSession,
     /// An id names one session for ever.
     #[error("this session has been started already")]
@@ -155,8 +155,18 @@ pub enum SessionError {
     #[error("this session is over")]
     Over,
     /// No such refresh token has been given out yet.
-    #[error("there is no such refresh token")]
+    #[error("{}", Self::Over)]
     NoSuchRefreshToken,
+}
+
+impl RuleError for SessionError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NoSuchSession => RefusalKind::NotFound,
+            Self::AlreadyStarted => RefusalKind::Conflict,
+            Self::Over | Self::NoSuchRefreshToken => RefusalKind::Unauthorized,
+        }
+    }
 }
 
 impl Session {

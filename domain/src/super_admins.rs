@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, Decider, Timestamp, UserId};
+use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 
 /// How long somebody who may go counts as gone whatever their stream says, in milliseconds: it may be about to say so, or never
 /// will, because the node died in between.
@@ -54,6 +54,14 @@ pub enum SuperAdminsError {
     /// Nobody would be left to make another one.
     #[error("the last super admin stays one")]
     LastOne,
+}
+
+impl RuleError for SuperAdminsError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::LastOne => RefusalKind::Conflict,
+        }
+    }
 }
 
 impl SuperAdmins {

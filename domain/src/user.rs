@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{
-    Avatar, BusinessId, Decider, DisplayName, EmailAddress, Invalid, Personal, Role, SessionId, Timestamp, UserId,
+    Avatar, BusinessId, Decider, DisplayName, EmailAddress, Invalid, Personal, RefusalKind, Role, RuleError, SessionId,
+    Timestamp, UserId,
 };
 
 #[cfg(test)]
@@ -219,16 +220,19 @@ pub struct UserSessionsEnded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     /// There is no such account.
-    #[error("there is no such user")]
+    #[error("user not found")]
     NoSuchUser,
+    /// There is no such user in the sender's business.
+    #[error("recipient not found")]
+    NoSuchRecipient,
     /// An id names one account for ever.
     #[error("this user exists already")]
     AlreadyCreated,
     /// Somebody took too long, and the email was given to somebody else.
-    #[error("the creation of this user was given up")]
+    #[error("creating this user took too long: try again")]
     CreationAbandoned,
     /// The password, or the right to be here, has gone since it was proved.
-    #[error("this account was changed meanwhile")]
+    #[error("your account was changed meanwhile")]
     ChangedMeanwhile,
     /// A business has business roles, the system business system roles.
     #[error("{0}")]
@@ -236,6 +240,18 @@ pub enum UserError {
     /// Administrators can't shut themselves out: nobody might be left to let them in.
     #[error("nobody can suspend themselves")]
     NotOneself,
+}
+
+impl RuleError for UserError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NoSuchUser | Self::NoSuchRecipient => RefusalKind::NotFound,
+            Self::RoleDoesNotFit(invalid) => invalid.kind(),
+            Self::AlreadyCreated | Self::CreationAbandoned | Self::ChangedMeanwhile | Self::NotOneself => {
+                RefusalKind::Conflict
+            }
+        }
+    }
 }
 
 impl User {

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Database, Person, Server, Settings, World, full_scale};
+use crate::support::{Database, Person, Server, Settings, World, full_scale, until_current};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_message_that_was_acknowledged_survives_kill_9_once() {
@@ -47,6 +47,7 @@ async fn every_message_that_was_acknowledged_survives_kill_9_once() {
     let positions: (i64, i64) =
         sqlx::query_as("SELECT count(*), max(position) FROM log").fetch_one(&pool).await.unwrap();
     assert_eq!(positions.0, positions.1, "positions have no gaps");
+    until_current(&world.server.url).await;
     // Read models catch up with the log.
     let last = acknowledged.last().unwrap();
     let position = positions.1.to_string();

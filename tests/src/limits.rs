@@ -157,8 +157,8 @@ async fn who_waits_as_long_as_they_are_told_is_admitted_once_and_not_a_second_be
         assert_eq!(standing(&refused), ("\"account\"".to_owned(), 12, 0, wait));
         refused.expect_error(429, "RATE_LIMIT");
         // Whole seconds: up to one too many.
-        if wait > 1 {
-            sleep_until(told + Duration::from_millis(wait * 1000 - 1300)).await;
+        if wait > 2 {
+            sleep_until(told + Duration::from_millis(wait * 1000 - 2000)).await;
             try_to_log_in(&http, &world.server.url, &wrong, &[]).await.expect_error(429, "RATE_LIMIT");
         }
         sleep_until(told + Duration::from_secs(wait)).await;
@@ -239,12 +239,13 @@ async fn who_tries_one_password_at_many_accounts_is_slowed_down() {
         (Method::POST, "/api/messenger/auth/refresh", json!({"refreshToken": "x"})),
         (Method::POST, "/api/admin/auth/refresh", json!({"refreshToken": "x"})),
     ] {
-        let refused: Vec<Answer> = iter(0..4)
+        // A second gives back one.
+        let is_refused = iter(0..40)
             .map(|_| anonymous(&world.server.url, method.clone(), path, Some(body.clone())))
-            .buffered(4)
-            .collect()
+            .buffer_unordered(8)
+            .any(async |answer| answer.status == 429)
             .await;
-        assert!(refused.iter().any(|answer| answer.status == 429), "{path}");
+        assert!(is_refused, "{path}");
     }
 }
 
@@ -448,21 +449,26 @@ async fn a_session_that_always_asks_gets_a_thousand_a_minute() {
     let mut burst = iter(0..4000).map(|_| alice.get(ME)).buffered(16);
     while burst.next().await.is_some_and(|answer| answer.status == 200) {}
     drop(burst);
-    // The first that is admitted from here on begins the window.
+    // The first that is admitted from here on begins the window: at some time between when it was sent and when it was answered.
+    let mut began = Instant::now();
     while alice.get(ME).await.status == 429 {
         sleep(Duration::from_millis(5)).await;
+        began = Instant::now();
     }
-    let (began, mut admitted, mut refused, mut at_once) = (Instant::now(), 0_u32, 0_u32, 0_u32);
-    let mut last = began;
+    let (answered, mut admitted, mut refused, mut at_once) = (Instant::now(), 0_u32, 0_u32, 0_u32);
+    let each = Duration::from_mins(1) / 1000;
     while began.elapsed() < window() {
+        let asked = Instant::now();
         let answer = alice.get(ME).await;
         match answer.status.as_u16() {
             200 => {
                 admitted += 1;
-                last = Instant::now();
+                assert!(each * (admitted - 1) <= began.elapsed(), "{admitted} in {:?}", began.elapsed());
             }
             429 => {
                 refused += 1;
+                let due = asked - answered;
+                assert!(each * (admitted + 2) >= due, "after {due:?} {admitted} were admitted");
                 // At once, if the moment has come while it was refused.
                 assert!(retry_after(&answer) <= 1);
                 at_once += u32::from(retry_after(&answer) == 0);
@@ -471,13 +477,9 @@ async fn a_session_that_always_asks_gets_a_thousand_a_minute() {
             status => panic!("{status}: {}", answer.body),
         }
     }
-    let took = last - began;
-    let rate = f64::from(admitted) * 60.0 / took.as_secs_f64();
-    let took = took.as_secs_f64();
-    eprintln!(
-        "{admitted} admitted in {took:.1} s: {rate:.1} a minute; {refused} refused, {at_once} told to retry at once"
-    );
-    assert!((990.0..=1010.0).contains(&rate), "{rate:.1} a minute");
+    let took = began.elapsed();
+    eprintln!("{admitted} admitted in {took:?}; {refused} refused, {at_once} told to retry at once");
+    assert!(refused > 0, "it was asked more often than is admitted");
 }
 
 /// What a process keeps in memory, in MiB.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Business, Devices, PASSWORD, Person, PlainSocket, Requirement, Server, Socket, Transports, World,
-    anonymous, is_installed,
+    anonymous, eventually, is_installed,
 };
 
 const ANOTHER: &str = "another secret";
@@ -111,7 +111,7 @@ async fn the_list_of_sessions_after_a_change_has_the_one_that_is_left() {
 }
 
 #[tokio::test]
-async fn a_change_is_known_on_the_other_node_in_two_seconds() {
+async fn a_change_is_known_on_the_other_node() {
     let world = World::start().await;
     let acme = world.business("Acme").await;
     let other_node = Server::start(&world.database).await;
@@ -121,11 +121,9 @@ async fn a_change_is_known_on_the_other_node_in_two_seconds() {
     let devices = Devices::connect(&other_there).await;
     let body = json!({"currentPassword": PASSWORD, "newPassword": ANOTHER});
     own.post("/api/messenger/auth/password", body).await.expect(200);
-    let began = tokio::time::Instant::now();
     devices.expect_closed("The session is over").await;
-    while other_there.get("/api/messenger/me").await.status != 401 {
-        assert!(began.elapsed() < std::time::Duration::from_secs(2), "the token is taken after two seconds");
-    }
+    let is_out = async || other_there.get("/api/messenger/me").await.status == 401;
+    eventually("the token isn't taken", is_out).await;
     own_there.get("/api/messenger/me").await.expect(200);
     for (password, status) in [(PASSWORD, 401), (ANOTHER, 200)] {
         try_log_in(&other_node.url, "messenger", &acme, "alice@example.com", password).await.expect(status);
@@ -194,21 +192,18 @@ async fn of_two_who_change_it_at_the_same_time_one_is_left_whose_password_is_the
     let is_one = good == ["secret of one"];
     let (winner, loser) = if is_one { (&one, &other) } else { (&other, &one) };
     // Whichever node has answered may hear of the other a moment later.
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
-    while loser.call().await.status != 401 {
-        assert!(tokio::time::Instant::now() < deadline, "both are in");
-    }
+    eventually("one of them is out", async || loser.call().await.status == 401).await;
     winner.call().await.expect(200);
 }
 
 #[tokio::test]
 async fn who_guesses_a_password_by_changing_it_is_counted_as_who_logs_in() {
-    let world = World::with(vec![("SWITCHBOARD_AUTH_RATE_LIMIT", "6".to_owned())]).await;
+    let world = World::with(vec![("SWITCHBOARD_AUTH_RATE_LIMIT", "2".to_owned())]).await;
     let acme = world.business("Acme").await;
     world.create(&acme, "Alice", "BUSINESS_USER").await;
     world.create(&acme, "Bob", "BUSINESS_USER").await;
     let (url, email) = (&world.server.url, "alice@example.com");
-    // One token comes back in ten seconds.
+    // One token comes back in half a minute.
     let own = Device::log_in(url, "messenger", &acme, email, PASSWORD).await;
     let mut refused = None;
     for _ in 0..8 {

@@ -521,8 +521,7 @@ async fn of_two_super_admins_who_remove_each_other_at_once_exactly_one_is_left()
             "businessId": system.id,
         });
         last.post(USERS, body).await.expect(201);
-        // At the node that has created them, which is sure to know them.
-        let rival = Person::log_in_as_admin(&last.url, &format!("rival{n}@example.com"), PASSWORD).await;
+        let rival = Person::log_in_as_admin_of(&last.url, &system, &format!("rival{n}@example.com"), PASSWORD).await;
         let (one, other) = (last.at(&world.server.url), rival.at(&other_node.url));
         let remove = async |by: &Person, whom: &Person, suspends: bool| {
             if suspends {

@@ -68,9 +68,9 @@ async fn who_has_two_tabs_is_online_until_the_second_is_closed() {
 
 #[tokio::test]
 async fn who_flaps_is_never_offline() {
-    let (world, _, alice, bob) = world(1500).await;
+    let (world, _, alice, bob) = world(10_000).await;
     let other_node =
-        Server::start_with(&world.database, Settings { env: vec![grace(1500)], ..Settings::default() }).await;
+        Server::start_with(&world.database, Settings { env: vec![grace(10_000)], ..Settings::default() }).await;
     let mut alices = PlainSocket::connect(&alice, None).await;
     let mut bobs = PlainSocket::connect(&bob, None).await;
     assert_eq!(alices.expect("user:online").await.data, json!(bob.id));

@@ -86,16 +86,37 @@ async fn a_wrong_password_and_an_unknown_email_are_answered_alike_and_after_the_
             Some(id) => json!({"email": email, "password": "a wrong one", "businessId": id}),
             None => json!({"email": email, "password": "a wrong one"}),
         };
+        let known = |n| body(format!("{name}{}@example.com", n % ACCOUNTS));
+        let unknown = |n| body(format!("{name}{}@example.net", n % ACCOUNTS));
+        must_take_as_long(what, &http, &url, tries(), known, unknown).await;
+    }
+}
+
+/// Measurements that must agree before two kinds of logins are said to take differently long: something else that the machine does
+/// may slow one down, and a difference that gives something away is there each time.
+const MEASUREMENTS: usize = 3;
+
+/// Tries to log in to accounts that are there and others that aren't, by turns: both have to be answered in the same words, and
+/// after the same time.
+async fn must_take_as_long(
+    what: &str,
+    http: &Client,
+    url: &str,
+    tries: u32,
+    known: impl Fn(u32) -> Value,
+    unknown: impl Fn(u32) -> Value,
+) {
+    let mut ratios = vec![];
+    for _ in 0..MEASUREMENTS {
         let (mut times, mut answers) = (Times::default(), vec![]);
         // The first ones are slower, whoever they are for.
-        for n in 0..tries() + 5 {
-            let known = body(format!("{name}{}@example.com", n % ACCOUNTS));
-            let unknown = body(format!("{name}{}@example.net", n % ACCOUNTS));
+        for n in 0..tries + 5 {
+            let (known, unknown) = (known(n), unknown(n));
             // By turns, or whatever comes second would be the warmer one.
             let pairs =
                 if n % 2 == 0 { [(true, &known), (false, &unknown)] } else { [(false, &unknown), (true, &known)] };
             for (is_known, body) in pairs {
-                let (status, text, took) = attempt(&http, &url, body).await;
+                let (status, text, took) = attempt(http, url, body).await;
                 answers.push((status, text));
                 if n >= 5 {
                     if is_known { &mut times.known } else { &mut times.unknown }.push(took);
@@ -106,9 +127,12 @@ async fn a_wrong_password_and_an_unknown_email_are_answered_alike_and_after_the_
         assert_eq!(answers.len(), 1, "they are answered in different words: {answers:?}");
         assert_eq!(answers[0].0, 401, "{answers:?}");
         let (known, unknown) = times.compare(what);
-        let ratio = known / unknown;
-        assert!((0.8..1.25).contains(&ratio), "{what}: {known:.2} ms and {unknown:.2} ms");
+        if (0.8..1.25).contains(&(known / unknown)) {
+            return;
+        }
+        ratios.push(known / unknown);
     }
+    panic!("{what}: whoever is known is answered after {ratios:.2?} times as long");
 }
 
 #[tokio::test]
@@ -120,18 +144,9 @@ async fn an_email_that_administers_several_businesses_is_not_given_away_by_the_t
     }
     let http = http_client();
     let url = format!("{}/api/admin/auth/login", world.server.url);
-    let mut times = Times::default();
-    for n in 0..55 {
-        for (email, times) in [("twin@example.com", &mut times.known), ("twin@example.net", &mut times.unknown)] {
-            let (status, text, took) = attempt(&http, &url, &json!({"email": email, "password": "a wrong one"})).await;
-            assert_eq!(status, 401, "{text}");
-            if n >= 5 {
-                times.push(took);
-            }
-        }
-    }
-    let (known, unknown) = times.compare("admin of four businesses");
-    assert!((0.8..1.25).contains(&(known / unknown)), "{known:.2} ms and {unknown:.2} ms");
+    let body = |email: &str| json!({"email": email, "password": "a wrong one"});
+    let (known, unknown) = (|_| body("twin@example.com"), |_| body("twin@example.net"));
+    must_take_as_long("admin of four businesses", &http, &url, 50, known, unknown).await;
 }
 
 #[tokio::test]

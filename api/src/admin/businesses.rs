@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::business::BusinessError;
 use domain::{BusinessId, DisplayName, Role, Timestamp};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -108,7 +109,7 @@ impl From<BusinessRow> for Business {
 
 impl OneBusiness {
     fn of(state: &domain::business::Business) -> Result<Self, ApiError> {
-        let business = state.registered().ok_or_else(|| ApiError::not_found("Business"))?;
+        let business = state.registered().ok_or_else(|| ApiError::rule(&BusinessError::NoSuchBusiness))?;
         let status = if state.is_active() { "active" } else { "suspended" };
         Ok(Self {
             success: true,
@@ -123,7 +124,7 @@ impl OneBusiness {
 }
 
 fn business_id(text: &str) -> Result<BusinessId, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found("Business"))
+    text.parse().map_err(|_| ApiError::rule(&BusinessError::NoSuchBusiness))
 }
 
 #[OpenApi(prefix_path = "/api/admin/businesses", tag = "Tag::Businesses")]
@@ -186,7 +187,8 @@ impl BusinessesApi {
     ) -> Result<Found<OneBusiness>, ApiError> {
         let id = business_id(&id.0)?;
         let (people, position) = api.people(min_position.0).await?;
-        let business = people.business(token.viewer(), id).await?.ok_or_else(|| ApiError::not_found("Business"))?;
+        let business =
+            people.business(token.viewer(), id).await?.ok_or_else(|| ApiError::rule(&BusinessError::NoSuchBusiness))?;
         Ok(Found::at(position, OneBusiness { success: true, business: business.into() }))
     }
 
@@ -244,6 +246,6 @@ fn manager(api: &Api, token: &AdminToken) -> Result<commands::Request, ApiError>
     let request = token.request(api);
     match request.caller.role {
         Role::SystemSuperAdmin => Ok(request),
-        _ => Err(ApiError::forbidden("Only a super admin manages businesses")),
+        _ => Err(ApiError::rule(&BusinessError::NotASuperAdmin)),
     }
 }

@@ -14,10 +14,7 @@ use crate::Api;
 use crate::auth::AdminToken;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::openapi::Tag;
-
-/// Parked events on a page when the client doesn't say, and at most.
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1000;
+use crate::paging::{self, PageSize};
 
 pub(crate) struct ProjectionsApi;
 
@@ -265,12 +262,8 @@ impl ProjectionsApi {
     ) -> Result<Json<ParkedEvents>, ApiError> {
         must_see(&token)?;
         let projector = named(&name.0)?;
-        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid("limit", "must be 1 to 1000"));
-        }
-        let after = cursor.0.as_deref().map_or(Ok(0), str::parse);
-        let after = after.map_err(|_| ApiError::invalid("cursor", "must be a nextCursor"))?;
+        let limit = PageSize::EVENTS.limit(limit.0)?;
+        let after = paging::cursor(cursor.0.as_deref())?.unwrap_or(0);
         let events = projections::parked_events(projector, &api.projections.pool, after, limit).await?;
         let is_full = events.len() == limit as usize;
         let next_cursor = events.last().filter(|_| is_full).map(|event| event.position.to_string());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::SessionId;
+use domain::session::SessionError;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
@@ -12,8 +13,8 @@ use crate::Api;
 use crate::auth::AdminToken;
 use crate::bodies::{Found, Success};
 use crate::error::ApiError;
-use crate::messenger::{cursor, page_limit};
 use crate::openapi::Tag;
+use crate::paging::{PageSize, cursor};
 use crate::sessions::Sessions;
 
 pub(crate) struct UserSessionsApi;
@@ -37,7 +38,7 @@ impl UserSessionsApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Sessions>, ApiError> {
-        let (limit, before) = (page_limit(limit.0)?, self::cursor(cursor.0.as_deref())?);
+        let (limit, before) = (PageSize::LIST.limit(limit.0)?, self::cursor(cursor.0.as_deref())?);
         let id = user_id(&id.0)?;
         let request = token.request(&api);
         api.commands.must_manage(&request, id).await?;
@@ -69,7 +70,7 @@ impl UserSessionsApi {
         id: Path<String>,
         session_id: Path<String>,
     ) -> Result<Found<Success>, ApiError> {
-        let session: SessionId = session_id.0.parse().map_err(|_| ApiError::not_found("Session"))?;
+        let session: SessionId = session_id.0.parse().map_err(|_| ApiError::rule(&SessionError::NoSuchSession))?;
         let done = api.commands.end_session_of(&token.request(&api), user_id(&id.0)?, session).await?;
         Ok(Found::at(done.position, Success::yes()))
     }

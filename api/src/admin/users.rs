@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use commands::{NewUser, UserChanges};
-use domain::user::Account;
+use domain::business::BusinessError;
+use domain::user::{Account, UserError};
 use domain::{Avatar, DisplayName, EmailAddress, Password, Role, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -192,13 +193,13 @@ impl User {
 
 impl OneUser {
     fn of(state: &domain::user::User) -> Result<Self, ApiError> {
-        let account = state.account().ok_or_else(|| ApiError::not_found("User"))?;
+        let account = state.account().ok_or_else(|| ApiError::rule(&UserError::NoSuchUser))?;
         Ok(Self { success: true, user: User::of(account, state.active().is_some()) })
     }
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found("User"))
+    text.parse().map_err(|_| ApiError::rule(&UserError::NoSuchUser))
 }
 
 /// Longest text that is searched for, in characters.
@@ -250,7 +251,7 @@ impl UsersApi {
             name: DisplayName::parse(&body.name)?,
             password: Password::parse(&body.password)?,
             role: parse_role(&body.role)?,
-            business_id: body.business_id.parse().map_err(|_| ApiError::not_found("Business"))?,
+            business_id: body.business_id.parse().map_err(|_| ApiError::rule(&BusinessError::NoSuchBusiness))?,
             avatar: body.avatar.as_deref().map(Avatar::parse).transpose()?,
         };
         // On a task of its own, so that a client who goes away doesn't leave the login without its account.
@@ -291,7 +292,7 @@ impl UsersApi {
     ) -> Result<Found<Users>, ApiError> {
         let request = page_request(page.0, limit.0)?;
         let business = match business_id.0 {
-            Some(id) => Some(id.parse().map_err(|_| ApiError::not_found("Business"))?),
+            Some(id) => Some(id.parse().map_err(|_| ApiError::rule(&BusinessError::NoSuchBusiness))?),
             None => None,
         };
         let role = role.0.map(|role| parse_role(&role)).transpose()?;
@@ -302,7 +303,7 @@ impl UsersApi {
         let filter = UserFilter { business, role, status, search, sort, descends };
         let (people, position) = api.people(min_position.0).await?;
         let users = people.users(token.viewer(), &filter, request).await?;
-        let users = users.ok_or_else(|| ApiError::not_found("Business"))?;
+        let users = users.ok_or_else(|| ApiError::rule(&BusinessError::NoSuchBusiness))?;
         let body = Users {
             success: true,
             users: users.items.into_iter().map(User::from).collect(),
@@ -324,7 +325,10 @@ impl UsersApi {
         min_position: Header<Option<u64>>,
     ) -> Result<Found<OneUser>, ApiError> {
         let (people, position) = api.people(min_position.0).await?;
-        let user = people.user(token.viewer(), user_id(&id.0)?).await?.ok_or_else(|| ApiError::not_found("User"))?;
+        let user = people
+            .user(token.viewer(), user_id(&id.0)?)
+            .await?
+            .ok_or_else(|| ApiError::rule(&UserError::NoSuchUser))?;
         Ok(Found::at(position, OneUser { success: true, user: user.into() }))
     }
 

@@ -15,12 +15,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::envelope::AuditEvent;
-use super::events::{MAX_LIMIT, PAGE_BYTES, READ_AT_ONCE};
+use super::events::{PAGE_BYTES, READ_AT_ONCE};
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::bodies::Found;
 use crate::error::ApiError;
 use crate::openapi::Tag;
+use crate::paging::PageSize;
 
 pub(crate) struct CorrelationsApi;
 
@@ -73,15 +74,15 @@ impl CorrelationsApi {
         let read =
             HistoryRead { business: None, what: AuditedThing::Correlation, query: Some(format!("correlationId={id}")) };
         let read = api.commands.read_history(&request, read).await?;
-        let (index, checkpoint) = &api.audit;
-        api.fresh(checkpoint, Some(read.position)).await?;
+        let index = &api.read_models.audit;
+        api.fresh(index, Some(read.position)).await?;
         let filter = AuditFilter {
             business: read.value.map(|business| business.0),
             correlation: Some(id),
             ..AuditFilter::default()
         };
         let before = read.position.saturating_add(1);
-        let mut reader = AuditReader::new(index.clone(), api.store.clone(), filter, 0, before).await?;
+        let mut reader = AuditReader::new(index.queries.clone(), api.store.clone(), filter, 0, before).await?;
         let (mut events, mut bytes, mut truncated) = (vec![], 0, false);
         loop {
             let turn = api.audit_gate.page(&request.caller).await?;
@@ -90,7 +91,7 @@ impl CorrelationsApi {
             if page.is_empty() {
                 break;
             }
-            if events.len() >= MAX_LIMIT as usize || bytes > PAGE_BYTES {
+            if events.len() >= PageSize::EVENTS.max as usize || bytes > PAGE_BYTES {
                 truncated = true;
                 break;
             }

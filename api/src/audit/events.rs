@@ -22,17 +22,15 @@ use super::envelope::{AuditEvent, write_line};
 use super::query::{Query, Words};
 use crate::Api;
 use crate::auth::AdminToken;
-use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::error::ApiError;
 use crate::fair_queue::Crowded;
 use crate::json_answer::JsonAnswer;
 use crate::openapi::Tag;
+use crate::paging::PageSize;
 use crate::shares::Share;
 
 pub(crate) struct AuditEventsApi;
 
-/// Events on a page when the client doesn't say, and at most.
-const DEFAULT_LIMIT: u32 = 100;
-pub(super) const MAX_LIMIT: u32 = 1000;
 /// Events that are read at once.
 pub(super) const READ_AT_ONCE: u32 = 100;
 /// Bytes of events on a page; it ends with what was read when they were exceeded, and says how to go on.
@@ -125,10 +123,10 @@ impl AuditEventsApi {
         };
         let query = Query::of(&words)?;
         let wants_lines = accept.0.as_deref().is_some_and(wants_lines);
-        let largest = if wants_lines { u64::MAX } else { u64::from(MAX_LIMIT) };
+        let largest = if wants_lines { u64::MAX } else { u64::from(PageSize::EVENTS.max) };
         if limit.0.is_some_and(|limit| limit == 0 || limit > largest) {
-            let reason = if wants_lines { "must be at least 1" } else { "must be 1 to 1000" };
-            return Err(ApiError::invalid("limit", reason));
+            let no_page = || PageSize::EVENTS.out_of_bounds();
+            return Err(if wants_lines { ApiError::invalid("limit", "must be at least 1") } else { no_page() });
         }
         let request = token.request(&api);
         let export = wants_lines.then(|| api.audit_gate.export(&request.caller)).transpose()?;
@@ -140,7 +138,8 @@ impl AuditEventsApi {
             let lines = Body::from_bytes_stream(lines(export));
             return Ok(History::Ok(Content::Lines(Binary(lines)), permitted.head));
         }
-        let limit = limit.0.map_or(DEFAULT_LIMIT, |limit| u32::try_from(limit).unwrap_or(MAX_LIMIT));
+        let limit =
+            limit.0.map_or(PageSize::EVENTS.default, |limit| u32::try_from(limit).unwrap_or(PageSize::EVENTS.max));
         let (events, cursor) = page(&api, &request.caller, reader, limit).await?;
         Ok(History::Ok(Content::Page(JsonAnswer(AuditEvents::page(events, cursor))), permitted.head))
     }
@@ -223,7 +222,7 @@ impl From<ReadError> for ApiError {
             ReadError::Index(error) => error.into(),
             ReadError::Log(error) => {
                 tracing::warn!(%error, cause = %error.source, "the log can't be read");
-                ErrorBody::new(ErrorCode::Unavailable, "The service is temporarily unavailable").into()
+                ApiError::unavailable()
             }
             ReadError::Missing(_) => Self::internal(&error),
         }

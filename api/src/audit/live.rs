@@ -102,7 +102,7 @@ enum Told {
 impl Live {
     async fn open(shared: &Shared, request: &Request) -> Result<Self, ApiError> {
         if shared.streams.is_closing() {
-            return Err(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping").into());
+            return Err(ApiError::stopping());
         }
         let api = &shared.api;
         let reader = Reader::of(api, request).await?;

@@ -2,6 +2,7 @@
 
 use commands::HistoryRead;
 use domain::audit::AuditedThing;
+use domain::business::BusinessError;
 use domain::{BusinessId, Decider, DomainEvent, Timestamp, Visitor, visit_all};
 use event_store::{Position, StreamId};
 use projections::audit::{AuditFilter, AuditReader};
@@ -65,7 +66,7 @@ impl Query {
                 correlation: None,
                 stream: words.stream.as_deref().map(stream_id).transpose()?,
             },
-            business: business.map_err(|_| ApiError::not_found("Business"))?,
+            business: business.map_err(|_| ApiError::rule(&BusinessError::NoSuchBusiness))?,
             after: words.after.unwrap_or(0),
             from,
             to,
@@ -114,18 +115,18 @@ impl Query {
 impl Permitted {
     /// What answers it with events before some position, once the index has come that far, if it takes the index.
     pub(super) async fn reader(&self, api: &Api, before: Position) -> Result<AuditReader, ApiError> {
-        let (index, checkpoint) = &api.audit;
+        let index = &api.read_models.audit;
         if self.filter.needs_index() {
-            api.fresh(checkpoint, Some(before.saturating_sub(1).min(self.head))).await?;
+            api.fresh(index, Some(before.saturating_sub(1).min(self.head))).await?;
         }
-        Ok(AuditReader::new(index.clone(), api.store.clone(), self.filter.clone(), self.after, before).await?)
+        Ok(AuditReader::new(index.queries.clone(), api.store.clone(), self.filter.clone(), self.after, before).await?)
     }
 }
 
 impl Api {
     /// Position of the last event that was recorded before a moment.
     async fn position_before(&self, time: Timestamp) -> Result<Position, ApiError> {
-        Ok(self.audit.0.position_before(&*self.store, time.into()).await?)
+        Ok(self.read_models.audit.queries.position_before(&*self.store, time.into()).await?)
     }
 }
 

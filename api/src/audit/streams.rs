@@ -14,15 +14,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::envelope::AuditEvent;
-use super::events::{AuditEvents, MAX_LIMIT, PAGE_BYTES, READ_AT_ONCE};
+use super::events::{AuditEvents, PAGE_BYTES, READ_AT_ONCE};
 use super::query::{stream_id, time};
 use crate::Api;
 use crate::auth::AdminToken;
 use crate::bodies::Found;
 use crate::error::ApiError;
 use crate::openapi::Tag;
-
-const DEFAULT_LIMIT: u32 = 100;
+use crate::paging::PageSize;
 
 pub(crate) struct StreamsApi;
 
@@ -76,10 +75,7 @@ impl StreamsApi {
         /// How many at most, 1 to 1000
         limit: Query<Option<u32>>,
     ) -> Result<Found<AuditEvents>, ApiError> {
-        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid("limit", "must be 1 to 1000"));
-        }
+        let limit = PageSize::EVENTS.limit(limit.0)?;
         let stream = named(&stream.0)?;
         let (head, caller) = record(&api, &token, &stream, AuditedThing::Stream).await?;
         let (mut events, mut bytes) = (vec![], 0);

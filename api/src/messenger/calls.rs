@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use commands::{Done, NewCall};
-use domain::call::{self, CallOver, CallType as DomainCallType, EndReason, Outcome};
+use domain::call::{self, CallError, CallOver, CallType as DomainCallType, EndReason, Outcome};
+use domain::user::UserError;
 use domain::{CallId, RoomId, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -12,13 +13,13 @@ use poem_openapi::{Enum, Object, OpenApi};
 use projections::calls::{CallFilter, CallRow, Direction};
 use serde::{Deserialize, Serialize};
 
-use super::{cursor, page, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::{Created, Found};
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
+use crate::paging::{PageSize, cursor, page};
 
 pub(crate) struct CallsApi;
 
@@ -202,7 +203,7 @@ impl From<CallRow> for Call {
 impl OneCall {
     /// A call as the command that has just changed it left it.
     async fn of(api: &Api, call: &call::Call) -> Result<Self, ApiError> {
-        let started = call.started().ok_or_else(|| ApiError::not_found("Call"))?;
+        let started = call.started().ok_or_else(|| ApiError::rule(&CallError::NoSuchCall))?;
         let (accepted_at, over) = match call {
             call::Call::Unstarted | call::Call::Ringing(_) => (None, None),
             call::Call::Active { accepted_at, .. } => (Some(*accepted_at), None),
@@ -266,7 +267,7 @@ async fn name_and_avatar(api: &Api, user: UserId) -> Result<(String, Option<Stri
 }
 
 fn call_id(id: &str) -> Result<CallId, ApiError> {
-    id.parse().map_err(|_| ApiError::not_found("Call"))
+    id.parse().map_err(|_| ApiError::rule(&CallError::NoSuchCall))
 }
 
 async fn found(api: &Api, done: Done<call::Call>) -> Result<Found<OneCall>, ApiError> {
@@ -287,7 +288,7 @@ impl CallsApi {
         body: JsonBody<StartCall>,
     ) -> Result<Created<OneCall>, ApiError> {
         let new = NewCall {
-            recipient_id: body.0.recipient_id.parse().map_err(|_| ApiError::not_found("Recipient"))?,
+            recipient_id: body.0.recipient_id.parse().map_err(|_| ApiError::rule(&UserError::NoSuchRecipient))?,
             call_type: match body.0.call_type {
                 CallType::Audio => DomainCallType::Audio,
                 CallType::Video => DomainCallType::Video,
@@ -319,7 +320,7 @@ impl CallsApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Calls>, ApiError> {
-        let limit = page_limit(limit.0)?;
+        let limit = PageSize::LIST.limit(limit.0)?;
         let filter = CallFilter {
             status: status.0.map(|status| {
                 let name = match status {
@@ -361,7 +362,8 @@ impl CallsApi {
     ) -> Result<Found<OneCall>, ApiError> {
         let id = call_id(&id.0)?;
         let (calls, position) = api.calls(min_position.0).await?;
-        let row = calls.call(id, token.caller().user_id).await?.ok_or_else(|| ApiError::not_found("Call"))?;
+        let row =
+            calls.call(id, token.caller().user_id).await?.ok_or_else(|| ApiError::rule(&CallError::NoSuchCall))?;
         Ok(Found::at(position, OneCall { success: true, call: row.into() }))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::message::MessageError;
 use domain::{ConversationId, MessageId, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -10,14 +11,15 @@ use poem_openapi::{Object, OpenApi};
 use projections::messaging::{ConversationRow, MessageRow, Range};
 use serde::{Deserialize, Serialize};
 
+use super::Message;
 use super::people::Colleague;
-use super::{Message, cursor, page, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::Found;
 use crate::error::ApiError;
 use crate::json_body::JsonBody;
 use crate::openapi::Tag;
+use crate::paging::{PageSize, cursor, page};
 
 pub(crate) struct ConversationsApi;
 
@@ -139,7 +141,7 @@ impl ConversationsApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Conversations>, ApiError> {
-        let limit = page_limit(limit.0)?;
+        let limit = PageSize::LIST.limit(limit.0)?;
         let before = self::cursor(cursor.0.as_deref())?;
         let (messaging, position) = api.messaging_and_people(min_position.0).await?;
         let rows = messaging.conversations(token.caller().user_id, before, limit + 1).await?;
@@ -190,7 +192,7 @@ impl ConversationsApi {
     ) -> Result<Found<Messages>, ApiError> {
         let not_found = || ApiError::not_found("Conversation");
         let range = Range { before: place("before", before.0.as_deref())?, after: place("after", after.0.as_deref())? };
-        let limit = page_limit(limit.0)?;
+        let limit = PageSize::LIST.limit(limit.0)?;
         let id: ConversationId = conversation_id.0.parse().map_err(|_| not_found())?;
         let (messaging, position) = api.messaging(min_position.0).await?;
         let rows = messaging.history(id, token.caller().user_id, range, limit + 1).await?.ok_or_else(not_found)?;
@@ -211,7 +213,7 @@ impl ConversationsApi {
         conversation_id: Path<String>,
         body: JsonBody<ReadUpTo>,
     ) -> Result<Found<ConversationRead>, ApiError> {
-        let not_found = |_| ApiError::not_found("Message");
+        let not_found = |_| ApiError::rule(&MessageError::NoSuchMessage);
         let conversation: ConversationId = conversation_id.0.parse().map_err(not_found)?;
         let up_to: MessageId = body.0.up_to.parse().map_err(not_found)?;
         let done = api.commands.read_conversation(&token.request(&api), conversation, up_to).await?;

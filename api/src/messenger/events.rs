@@ -16,15 +16,13 @@ use crate::auth::MessengerToken;
 use crate::bodies::Found;
 use crate::error::ApiError;
 use crate::openapi::Tag;
+use crate::paging::PageSize;
 use crate::realtime::Shared;
 
 pub(crate) struct EventsApi;
 
 /// How long a ticket is good for, in milliseconds.
 const TICKET_LIFE_MS: i64 = 30_000;
-/// Events on a page when the client doesn't say, and at most.
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1000;
 
 /// Something that happened to you
 #[derive(Object, Serialize)]
@@ -113,11 +111,8 @@ impl EventsApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Events>, ApiError> {
-        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid("limit", "must be 1 to 1000"));
-        }
-        let head = api.fresh(&api.feed.1, min_position.0).await?;
+        let limit = PageSize::EVENTS.limit(limit.0)?;
+        let head = api.fresh(&api.read_models.feed, min_position.0).await?;
         let Some(since) = position.0 else {
             return Ok(Found::at(head, Events { success: true, events: vec![], position: head, caught_up: true }));
         };

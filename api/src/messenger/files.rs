@@ -6,6 +6,7 @@ mod upload;
 use std::sync::Arc;
 
 use domain::FileId;
+use domain::file::FileError;
 use headers::{ETag, HeaderMapExt, IfNoneMatch};
 use poem::web::Data;
 use poem::{Body, Request};
@@ -135,10 +136,10 @@ impl FilesApi {
         request: &Request,
         id: Path<String>,
     ) -> Result<Download, ApiError> {
-        let id: FileId = id.0.parse().map_err(|_| ApiError::not_found("File"))?;
+        let id: FileId = id.0.parse().map_err(|_| ApiError::rule(&FileError::NoSuchFile))?;
         let file = api.commands.file_for(&token.request(&api), id).await?.value;
         let etag = format!("\"{}\"", file.sha256);
-        let typed: ETag = etag.parse().map_err(|_| ApiError::not_found("File"))?;
+        let typed: ETag = etag.parse().map_err(|_| ApiError::rule(&FileError::NoSuchFile))?;
         let headers = request.headers();
         if headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(&typed)) {
             return Ok(Download::Unchanged(etag));

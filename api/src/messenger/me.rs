@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::user::{Account, AvatarChange};
+use domain::user::{Account, AvatarChange, UserError};
 use domain::{Avatar, DisplayName};
 use poem::web::Data;
 use poem_openapi::param::Header;
@@ -144,7 +144,7 @@ impl AboutMe {
         min_position: Option<u64>,
         changed_at: u64,
     ) -> Result<Found<Self>, ApiError> {
-        let account = account.ok_or_else(|| ApiError::not_found("User"))?;
+        let account = account.ok_or_else(|| ApiError::rule(&UserError::NoSuchUser))?;
         let (messaging, position) = api.messaging(min_position).await?;
         let unread = messaging.unread(account.id).await?;
         let user = Me {

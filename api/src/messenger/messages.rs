@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use commands::{EditedMessage, NewMessage, SentMessage};
-use domain::message::MessageKind;
+use domain::file::FileError;
+use domain::message::{MessageError, MessageKind};
+use domain::user::UserError;
 use domain::{FileId, Invalid, MessageId, MessageText, Reason, RetryKey, Timestamp, UserId};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -241,7 +243,10 @@ impl Message {
     ) -> Result<(Self, u64), ApiError> {
         let (messaging, position) = api.messaging(min_position).await?;
         let rows = messaging.message(id, viewer).await?.into_iter().collect();
-        let message = Self::with_files(messaging, rows).await?.pop().ok_or_else(|| ApiError::not_found("Message"))?;
+        let message = Self::with_files(messaging, rows)
+            .await?
+            .pop()
+            .ok_or_else(|| ApiError::rule(&MessageError::NoSuchMessage))?;
         Ok((message, position))
     }
 
@@ -277,7 +282,7 @@ impl SendMessage {
     /// The message that is meant, with what the header `Idempotency-Key` says.
     pub(crate) fn into_command(self, idempotency_key: Option<&str>) -> Result<NewMessage, ApiError> {
         let attachments = self.attachments.unwrap_or_default();
-        let attachments = attachments.iter().map(|id| id.parse().map_err(|_| ApiError::not_found("File")));
+        let attachments = attachments.iter().map(|id| id.parse().map_err(|_| ApiError::rule(&FileError::NoSuchFile)));
         let mut attachments = attachments.collect::<Result<Vec<FileId>, ApiError>>()?;
         // However it is spelt, a file goes with a message once.
         let mut seen = HashSet::new();
@@ -286,15 +291,18 @@ impl SendMessage {
             content: MessageText::parse(self.content.as_deref().unwrap_or_default())?,
             kind: self.kind.map(MessageKind::from).unwrap_or_default(),
             attachments,
-            reply_to: self.reply_to.map(|id| id.parse().map_err(|_| ApiError::not_found("Message"))).transpose()?,
+            reply_to: self
+                .reply_to
+                .map(|id| id.parse().map_err(|_| ApiError::rule(&MessageError::NoSuchMessage)))
+                .transpose()?,
             retry_key: retry_key(self.client_message_id.as_deref(), idempotency_key)?,
-            recipient_id: self.recipient_id.parse().map_err(|_| ApiError::not_found("Recipient"))?,
+            recipient_id: self.recipient_id.parse().map_err(|_| ApiError::rule(&UserError::NoSuchRecipient))?,
         })
     }
 }
 
 pub(crate) fn message_id(text: &str) -> Result<MessageId, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found("Message"))
+    text.parse().map_err(|_| ApiError::rule(&MessageError::NoSuchMessage))
 }
 
 /// The name that the client has given a message, in one of two places.

@@ -10,12 +10,12 @@ use poem_openapi::{Object, OpenApi};
 use projections::people::ColleagueRow;
 use serde::Serialize;
 
-use super::{cursor, page, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::Found;
 use crate::error::ApiError;
 use crate::openapi::Tag;
+use crate::paging::{PageSize, cursor, page};
 
 pub(crate) struct PeopleApi;
 
@@ -119,7 +119,7 @@ impl PeopleApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Colleagues>, ApiError> {
-        let limit = page_limit(limit.0)?;
+        let limit = PageSize::LIST.limit(limit.0)?;
         let after = self::cursor(cursor.0.as_deref())?.unwrap_or(0);
         let (people, position) = api.people(min_position.0).await?;
         let rows = people.colleagues(token.caller().business_id, after, limit + 1).await?;
@@ -159,7 +159,7 @@ impl PeopleApi {
                 credential: Some(credentials.credential),
             });
         }
-        let position = api.feed.1.position();
+        let position = api.read_models.feed.checkpoint.position();
         Ok(Found::at(position, IceServers { success: true, ice_servers, expires_at }))
     }
 }

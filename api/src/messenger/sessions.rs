@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use domain::SessionId;
+use domain::session::SessionError;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 
-use super::{cursor, page_limit};
 use crate::Api;
 use crate::auth::MessengerToken;
 use crate::bodies::{Found, Success};
 use crate::error::ApiError;
 use crate::openapi::Tag;
+use crate::paging::{PageSize, cursor};
 use crate::sessions::Sessions;
 
 pub(crate) struct SessionsApi;
@@ -35,7 +36,7 @@ impl SessionsApi {
         #[oai(name = "X-Min-Position")]
         min_position: Header<Option<u64>>,
     ) -> Result<Found<Sessions>, ApiError> {
-        let (limit, before) = (page_limit(limit.0)?, self::cursor(cursor.0.as_deref())?);
+        let (limit, before) = (PageSize::LIST.limit(limit.0)?, self::cursor(cursor.0.as_deref())?);
         let caller = token.caller();
         Sessions::answer(&api, caller.user_id, Some(caller.session_id), before, limit, min_position.0).await
     }
@@ -50,7 +51,7 @@ impl SessionsApi {
         token: MessengerToken,
         id: Path<String>,
     ) -> Result<Found<Success>, ApiError> {
-        let id: SessionId = id.0.parse().map_err(|_| ApiError::not_found("Session"))?;
+        let id: SessionId = id.0.parse().map_err(|_| ApiError::rule(&SessionError::NoSuchSession))?;
         let done = api.commands.end_own_session(&token.request(&api), id).await?;
         Ok(Found::at(done.position, Success::yes()))
     }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use commands::{Caller, Request};
-use domain::call::{Call, CallParties};
+use domain::call::{Call, CallError, CallParties};
+use domain::message::MessageError;
+use domain::user::UserError;
 use domain::{CallId, MessageId, UserId};
 use event_store::Position;
 use futures_util::future::BoxFuture;
@@ -181,7 +183,7 @@ impl Client {
             }
             "message:read" => {
                 let id = parse::<ReadMessage>(payload)?.message_id;
-                let id: MessageId = id.parse().map_err(|_| ApiError::not_found("Message"))?;
+                let id: MessageId = id.parse().map_err(|_| ApiError::rule(&MessageError::NoSuchMessage))?;
                 let read = commands.read_message(&request, id).await?;
                 acknowledge(&json!({"success": true, "messageId": read.value.message_id, "position": read.position}))
             }
@@ -241,7 +243,7 @@ impl Client {
 
     async fn typing_to(&self, request: &Request, payload: Option<&RawValue>) -> Result<UserId, ApiError> {
         let to = parse::<TypingTo>(payload)?.recipient_id;
-        let to: UserId = to.parse().map_err(|_| ApiError::not_found("Recipient"))?;
+        let to: UserId = to.parse().map_err(|_| ApiError::rule(&UserError::NoSuchRecipient))?;
         if to == request.caller.user_id {
             return Err(ApiError::invalid("recipientId", "must be somebody else"));
         }
@@ -255,7 +257,7 @@ fn too_many() -> ApiError {
 }
 
 fn call_id(id: &str) -> Result<CallId, ApiError> {
-    id.parse().map_err(|_| ApiError::not_found("Call"))
+    id.parse().map_err(|_| ApiError::rule(&CallError::NoSuchCall))
 }
 
 fn about_call(done: &commands::Done<Call>) -> Outcome {

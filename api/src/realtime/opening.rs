@@ -43,7 +43,7 @@ impl Opening {
     /// Reads `?since=`, `?ticket=` and the headers that mean the same.
     async fn of(shared: &Shared, request: &Request) -> Result<Self, ApiError> {
         if shared.streams.is_closing() {
-            return Err(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping").into());
+            return Err(ApiError::stopping());
         }
         let uri = request.original_uri();
         for (name, _) in parameters(uri) {

@@ -11,13 +11,14 @@ use commands::Error;
 use domain::{BusinessId, Known, MessageId, UserId};
 use event_store::{EventStore, Position, RecordedEvent, StoreError};
 use projections::messaging::MessagingQueries;
-use projections::{Checkpoint, NotThereYet, QueryError};
+use projections::{NotThereYet, QueryError, ReadModel};
 
 use super::Shared;
 use super::connection::{Closing, Connection, Replayed};
 use super::feed_event::{FeedEvent, Told};
 use super::outgoing::Outgoing;
 use super::payloads::UsersOnline;
+use crate::error::ApiError;
 use crate::fair_queue::{Crowded, FairQueue, FairTurn, Room};
 
 /// Events that are read at once.
@@ -68,6 +69,20 @@ pub(crate) enum ReplayError {
     Crowded(#[from] Crowded),
 }
 
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Feed(error) => error.into(),
+            ReplayError::Behind(_) => ApiError::unavailable(),
+            ReplayError::Store(error) => Error::from(error).into(),
+            ReplayError::Commands(error) => error.into(),
+            ReplayError::Crowded(_) => {
+                Self::too_many("Too many requests for events of yours at once: wait for their answers")
+            }
+        }
+    }
+}
+
 impl Replays {
     pub(super) fn new() -> Self {
         Self { readers: FairQueue::new(READERS), polls: FairQueue::new(POLLS) }
@@ -93,7 +108,7 @@ impl Replays {
     ) -> Result<Missed, ReplayError> {
         let reader = self.readers.turn(business, person, WAITING_READERS).await?;
         let api = &shared.api;
-        let page = api.feed.0.after(person, since, limit).await?;
+        let page = api.read_models.feed.queries.after(person, since, limit).await?;
         // A place that the log has never got to is one of another log.
         let is_unknown = since > page.head && since > api.store.head().await?;
         if since < page.horizon || is_unknown {
@@ -105,7 +120,7 @@ impl Replays {
         let mut facts: Vec<(Position, FeedEvent)> = facts.collect();
         // Whoever waits for something else keeps nobody from reading.
         drop(reader);
-        as_they_are_now(&api.messaging, page.head, &mut facts).await?;
+        as_they_are_now(&api.read_models.messaging, page.head, &mut facts).await?;
         let mut events = Vec::with_capacity(facts.len());
         for (position, fact) in &facts {
             events.extend(fact.for_person(person, *position, Told::Later, &api.commands).await?);
@@ -139,7 +154,7 @@ async fn read_some(store: &dyn EventStore, positions: &[Position]) -> Result<Vec
 
 /// Makes of messages what has become of them since: what was deleted is never said again.
 async fn as_they_are_now(
-    (messaging, checkpoint): &(MessagingQueries, Checkpoint),
+    messaging: &ReadModel<MessagingQueries>,
     head: Position,
     facts: &mut [(Position, FeedEvent)],
 ) -> Result<(), ReplayError> {
@@ -148,8 +163,8 @@ async fn as_they_are_now(
         return Ok(());
     }
     // What the feed knows of, the messages have to know of too: an event that deletes one may already be behind its reader.
-    checkpoint.reached(head, FEED_PATIENCE).await?;
-    let changed = messaging.changed(&ids).await?;
+    messaging.checkpoint.reached(head, FEED_PATIENCE).await?;
+    let changed = messaging.queries.changed(&ids).await?;
     for (_, fact) in facts {
         match fact {
             FeedEvent::Message(message) => {
@@ -218,7 +233,7 @@ async fn catch_up(shared: &Shared, connection: &Connection, mut since: Position)
         let from = *kept_from.get_or_insert_with(|| shared.connections.keep_for(connection));
         if since < from {
             // Late is better than never: it is read again in any case.
-            let _ = shared.api.feed.1.reached(from, FEED_PATIENCE).await;
+            let _ = shared.api.read_models.feed.checkpoint.reached(from, FEED_PATIENCE).await;
             continue;
         }
         if go_live(shared, connection).await.is_ok() {

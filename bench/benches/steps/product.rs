@@ -23,12 +23,7 @@ use object_store::memory::InMemory;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, Request, Response};
-use projections::audit::{Audit, AuditQueries};
-use projections::calls::{CallQueries, Calls};
-use projections::feed::{Feed, FeedQueries};
-use projections::messaging::{Messaging, MessagingQueries};
-use projections::people::{People, PeopleQueries};
-use projections::{Checkpoint, Projection, Projector, Readers};
+use projections::{ReadModels, Readers};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -79,20 +74,14 @@ impl Product {
         background.spawn(async move { match followed.follow_log(head).await {} });
         let readers = Readers::of((*pool.connect_options()).clone());
         let projections = projections::Foundations { store: store.clone(), pool: pool.clone() };
+        let read_models = ReadModels::run(&projections, &readers, Duration::from_millis(250), &mut background);
         let node = NodeId(fresh_id());
         let presence = Presence::new(pool.clone(), node, Duration::from_secs(5));
         let (bus, run) = Bus::over_postgres(pool.clone(), node);
         background.spawn(run);
         let api = Arc::new(Api {
             commands,
-            people: (PeopleQueries::new(readers.clone()), run_projection::<People>(&projections, &mut background)),
-            messaging: (
-                MessagingQueries::new(readers.clone()),
-                run_projection::<Messaging>(&projections, &mut background),
-            ),
-            calls: (CallQueries::new(readers.clone()), run_projection::<Calls>(&projections, &mut background)),
-            feed: (FeedQueries::new(readers.clone()), run_projection::<Feed>(&projections, &mut background)),
-            audit: (AuditQueries::new(readers.clone()), run_projection::<Audit>(&projections, &mut background)),
+            read_models,
             projections,
             presence,
             tickets: Tickets::new(pool, || [7; 32]),
@@ -171,12 +160,6 @@ pub(crate) fn request(method: Method, path: &str, token: &str, body: &str) -> Re
     let request =
         if token.is_empty() { request } else { request.header(header::AUTHORIZATION, format!("Bearer {token}")) };
     request.body(body.to_owned())
-}
-
-fn run_projection<P: Projection>(foundations: &projections::Foundations, background: &mut JoinSet<()>) -> Checkpoint {
-    let (checkpoint, run) = projections::run(Projector::of::<P>(), foundations.clone());
-    background.spawn(run);
-    checkpoint
 }
 
 struct Real;

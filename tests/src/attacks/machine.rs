@@ -24,7 +24,8 @@ async fn start(settings: &Settings) -> Server {
 
 /// Permissions of everything in a directory, by path.
 fn modes(path: &Path, into: &mut Vec<(String, u32)>) {
-    let metadata = fs::symlink_metadata(path).unwrap();
+    // Postgres runs, and removes files of its own.
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
     into.push((path.display().to_string(), metadata.permissions().mode() & 0o777));
     if metadata.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {

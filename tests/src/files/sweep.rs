@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::scene::{Scene, download, send_files, status_for, upload};
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, until_current};
 
 /// Makes something that has happened to a file as old as can be, in the log and wherever it is remembered.
 pub(super) async fn long_ago(scene: &Scene, file: &str, event_type: &str, field: &str) {
@@ -32,9 +32,7 @@ pub(super) async fn long_ago(scene: &Scene, file: &str, event_type: &str, field:
 
 /// Waits until the read model knows of everything in the log.
 pub(super) async fn until_remembered(scene: &Scene) {
-    let position = scene.world.all_events().await.to_string();
-    let headers = [("X-Min-Position", position.as_str())];
-    scene.alice.request(Method::GET, "/api/messenger/conversations", None, &headers).await.expect(200);
+    until_current(&scene.world.server.url).await;
 }
 
 /// Waits until a file doesn't exist for its uploader any more.

@@ -22,7 +22,7 @@ pub(super) const EVENTS: [&str; 8] = [
 /// while, and these servers are built without optimisation. What is kept by mistake, with so many bad clients, is more.
 pub(super) const ROOM_KIB: u64 = 64 * 1024;
 /// How long a message takes at most, also on a machine that does something else besides.
-pub(super) const AT_ONCE: Duration = Duration::from_secs(5);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(15);
 /// Longer than it takes a Socket.IO server to find out that nobody polls.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 

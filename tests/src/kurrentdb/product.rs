@@ -71,6 +71,7 @@ async fn everybody_talks(env: &Env) {
 
     // What was missed comes by a cursor, once and in order, also from another process.
     let world = world.kill_and_restart_with(env.clone()).await;
+    until_current(&world.server.url).await;
     let (alice, bob) = (alice.at(&world.server.url), bob.at(&world.server.url));
     let mut stream = EventStream::connect(&bob, Some(began_at)).await;
     let mut missed = vec![];

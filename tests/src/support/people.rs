@@ -176,8 +176,18 @@ impl Person {
         Self::of(url, email, &answer)
     }
 
+    /// Logs in by the email alone: the server looks it up among all accounts, in a read model.
     pub(crate) async fn log_in_as_admin(url: &str, email: &str, password: &str) -> Self {
-        let body = json!({"email": email, "password": password});
+        Self::log_in_as_admin_with(url, email, json!({"email": email, "password": password})).await
+    }
+
+    /// Logs in at a business: any node finds the account in the log.
+    pub(crate) async fn log_in_as_admin_of(url: &str, business: &Business, email: &str, password: &str) -> Self {
+        let body = json!({"email": email, "password": password, "businessId": business.id});
+        Self::log_in_as_admin_with(url, email, body).await
+    }
+
+    async fn log_in_as_admin_with(url: &str, email: &str, body: Value) -> Self {
         let answer = anonymous(url, Method::POST, "/api/admin/auth/login", Some(body)).await.expect(200);
         Self::of(url, email, &answer)
     }

@@ -22,6 +22,8 @@ const LIMITS: [&str; 9] = [
     "SWITCHBOARD_DISK_RESERVE_MB",
 ];
 
+const OWN_WRITES_WAIT: &str = "SWITCHBOARD_OWN_WRITES_WAIT";
+
 /// How a server is started.
 #[derive(Default)]
 pub(crate) struct Settings {
@@ -55,6 +57,10 @@ impl Server {
             }
         }
         settings.env.push(("SWITCHBOARD_MASTER_KEY", "5a".repeat(32)));
+        // However busy the machine is, a test reads what it has written.
+        if settings.env.iter().all(|(name, _)| *name != OWN_WRITES_WAIT) {
+            settings.env.push((OWN_WRITES_WAIT, "30s".to_owned()));
+        }
         if settings.env.iter().all(|(name, _)| *name != "SWITCHBOARD_DATA_DIR") {
             // The same for every node on a database.
             let data_dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("data");

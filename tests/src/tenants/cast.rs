@@ -35,7 +35,8 @@ pub(super) struct Cast {
 
 impl Cast {
     pub(super) async fn assemble() -> Self {
-        let world = World::start().await;
+        // Its call rings for as long as a test takes.
+        let world = World::with(vec![("SWITCHBOARD_RING_TIMEOUT", "1h".to_owned())]).await;
         let (acme, globex) = (world.business("Acme").await, world.business("Globex").await);
         let log_in_as_admin = async |business: &Business, name: &str, role: &str| {
             world.create(business, name, role).await;

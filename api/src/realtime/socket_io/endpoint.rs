@@ -122,7 +122,7 @@ impl Endpoint for SocketIoEndpoint {
                     .body(unknown));
             }
             None if self.streams.is_closing() => {
-                return Ok(respond(ErrorBody::new(ErrorCode::Unavailable, "The server is stopping")));
+                return Ok(respond(ApiError::stopping().body().clone()));
             }
             _ => {}
         }
