@@ -47,6 +47,8 @@ impl Scale {
 const LONGEST_CUT_MS: u64 = 2000;
 /// How long a client may take to get what it has missed: the official one may need 45 s to find out that its connection is dead.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// How long clients may take to connect again, as often as their connections are to be cut still.
+const RECOVERY: Duration = Duration::from_mins(5);
 /// A client that takes longer than this is worth a remark.
 const SLOW: Duration = Duration::from_secs(2);
 /// How often the server is killed.
@@ -91,7 +93,7 @@ async fn run(kills: usize) {
         proxy.turn_to(&server);
     });
     let ((), server) = tokio::join!(traffic.run(scale.time), killing);
-    cutters.join_all().await;
+    timeout(RECOVERY, cutters.join_all()).await.expect("every client connects again");
 
     let pool = database.pool().await;
     until_no_call_is_open(&pool).await;

@@ -18,6 +18,12 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::{JS_DIR, Person, Random, Transports, http_client};
 
+/// Longest wait for an answer, after which a client of ours asks again. Once, two requests of reqwest were seen to wait for ever,
+/// without a socket, after their connections had been broken.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest silence of a stream before a client of ours connects again. Streams are pinged more often.
+const SILENCE: Duration = Duration::from_secs(45);
+
 /// How a client is connected.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
@@ -182,9 +188,9 @@ async fn websocket(Device { person, since: mut cursor, mut random, inbox, .. }: 
         let address = person.url.replace("http", "ws");
         let mut request = format!("{address}/api/messenger/events/ws?since={cursor}").into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {}", person.token).parse().unwrap());
-        if let Ok((mut socket, _)) = tokio_tungstenite::connect_async(request).await {
+        if let Ok(Ok((mut socket, _))) = timeout(ANSWER, tokio_tungstenite::connect_async(request)).await {
             inbox.connected(cursor);
-            while let Some(Ok(message)) = socket.next().await {
+            while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
                 let Message::Text(text) = message else { continue };
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 let (event, data) = (frame["type"].as_str().unwrap(), &frame["data"]);
@@ -202,14 +208,14 @@ async fn event_stream(Device { person, since: mut cursor, mut random, inbox, .. 
     let http = http_client();
     loop {
         let request = http.get(format!("{}/api/messenger/events", person.url)).bearer_auth(&person.token);
-        let response = request.header("Last-Event-ID", cursor.to_string()).send().await;
-        if let Ok(response) = response
+        let response = timeout(ANSWER, request.header("Last-Event-ID", cursor.to_string()).send()).await;
+        if let Ok(Ok(response)) = response
             && response.status() == 200
         {
             inbox.connected(cursor);
             let mut chunks = response.bytes_stream();
             let mut text = vec![];
-            while let Some(Ok(chunk)) = chunks.next().await {
+            while let Ok(Some(Ok(chunk))) = timeout(SILENCE, chunks.next()).await {
                 text.extend_from_slice(&chunk);
                 // What is left at the end is no event: its connection broke in the middle of it.
                 while let Some(end) = text.windows(2).position(|two| two == b"\n\n") {
@@ -238,8 +244,8 @@ async fn polling(Device { person, since: mut cursor, mut random, inbox, .. }: De
     loop {
         let limit = 1 + random.below(50);
         let path = format!("/api/messenger/events/since?position={cursor}&limit={limit}");
-        match person.try_request(Method::GET, &path, None, &[]).await {
-            Ok(answer) if answer.status == 200 && answer.body["position"].is_u64() => {
+        match timeout(ANSWER, person.try_request(Method::GET, &path, None, &[])).await {
+            Ok(Ok(answer)) if answer.status == 200 && answer.body["position"].is_u64() => {
                 for event in answer.body["events"].as_array().unwrap() {
                     let position = inbox.take(event["type"].as_str().unwrap(), &event["data"]);
                     assert_eq!(position, event["position"].as_u64(), "{event}");

@@ -8,12 +8,15 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::support::{Answer, Person, Random, http_client};
 
 /// How many things are done at the same time.
 const AT_ONCE: usize = 8;
+
+/// Longest wait for an answer before it is asked for again.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// One thing that somebody does. People are indices.
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +142,8 @@ impl Traffic {
         loop {
             let (url, http) = (self.server.borrow().clone(), self.http.clone());
             let person = Person { url, http, ..self.people[who].clone() };
-            match person.try_request(Method::POST, path, Some(body.clone()), &[]).await {
-                Ok(answer) if !answer.status.is_server_error() => return answer,
+            match timeout(ANSWER, person.try_request(Method::POST, path, Some(body.clone()), &[])).await {
+                Ok(Ok(answer)) if !answer.status.is_server_error() => return answer,
                 _ => sleep(Duration::from_millis(20)).await,
             }
         }
