@@ -119,8 +119,7 @@ impl Commands {
 
     async fn change_call(&self, request: &Request, id: CallId, command: CallCommand) -> Result<Done<Call>, Error> {
         let metadata = request.metadata(request.caller.business_id);
-        let changed = self.aggregates.execute::<Call>(&id.to_string(), command, &metadata).await;
-        let changed = changed?;
+        let changed = self.aggregates.execute::<Call>(&id.to_string(), command, &metadata).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 

@@ -48,7 +48,6 @@ impl Error {
             RefusalKind::Forbidden => Self::Forbidden(reason),
             RefusalKind::NotFound => Self::NotFound(reason),
             RefusalKind::Conflict => Self::Conflict(reason),
-            RefusalKind::TooMany => Self::TooMany(reason),
         }
     }
 }

@@ -112,8 +112,7 @@ impl Commands {
         command: UserCommand,
     ) -> Result<Done<User>, Error> {
         let metadata = request.metadata(account.business_id);
-        let changed = self.aggregates.execute::<User>(&account.id.to_string(), command, &metadata).await;
-        let changed = changed?;
+        let changed = self.aggregates.execute::<User>(&account.id.to_string(), command, &metadata).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 

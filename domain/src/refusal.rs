@@ -17,8 +17,6 @@ pub enum RefusalKind {
     NotFound,
     /// The command contradicts what has happened already.
     Conflict,
-    /// Too much at once; trying again later helps.
-    TooMany,
 }
 
 /// The error of an aggregate's rules. Its `Display` is the sentence that the client reads; it stands nowhere else.
