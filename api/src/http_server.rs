@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::http::StatusCode;
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
@@ -156,12 +157,17 @@ fn serve(
     endpoint: Arc<impl Endpoint<Output = Response> + 'static>,
     stopping: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
+    let upgraded = stream.upgraded();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (endpoint, (local, remote, scheme)) = (endpoint.clone(), from.clone());
+        let (endpoint, (local, remote, scheme), upgraded) = (endpoint.clone(), from.clone(), upgraded.clone());
         // In a box, which goes when the request is answered: the connection keeps room for it as long as it lasts.
         Box::pin(async move {
             let answer = endpoint.call((request, local, remote, scheme).into()).await;
-            EndlessAnswer::unless(answer.unwrap_or_else(Error::into_response)).map(hyper::Response::from)
+            let answer = answer.unwrap_or_else(Error::into_response);
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                upgraded.set();
+            }
+            EndlessAnswer::unless(answer).map(hyper::Response::from)
         })
     });
     let mut builder = Builder::new();

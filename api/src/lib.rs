@@ -6,6 +6,7 @@
 
 mod admin;
 mod allow;
+mod answer_pace;
 mod asyncapi;
 mod audit;
 mod auth;

@@ -1,9 +1,9 @@
 //! Patience with clients, which ends: a client that takes in nothing of what waits for it isn't listened to meanwhile, and loses its
-//! connection after a while, whatever it is for.
+//! connection after a while, whatever it is for. Nor is one that wants more answers than it may have in a second.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use poem::Addr;
@@ -13,6 +13,8 @@ use poem::web::{LocalAddr, RemoteAddr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use crate::answer_pace::{AnswerPace, Upgraded};
 
 /// How long a client may take in nothing while something waits for it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
@@ -50,6 +52,7 @@ pub(crate) struct PatientStream<S> {
     idle: Pin<Box<Sleep>>,
     last_passed: Instant,
     is_given_up: bool,
+    pace: AnswerPace,
     /// Whoever waits for the other side to say something.
     reader: Option<Waker>,
     /// What goes with it, whoever serves it in the end.
@@ -59,12 +62,18 @@ pub(crate) struct PatientStream<S> {
 impl<S> PatientStream<S> {
     pub(crate) fn new(stream: S) -> Self {
         let idle = Box::pin(tokio::time::sleep(IDLE_PATIENCE));
-        Self { stream, stalled: None, idle, last_passed: Instant::now(), is_given_up: false, reader: None, _held: None }
+        let (last_passed, pace) = (Instant::now(), AnswerPace::default());
+        Self { stream, stalled: None, idle, last_passed, is_given_up: false, pace, reader: None, _held: None }
     }
 
     /// Holds something until the stream is no more, be it upgraded meanwhile.
     pub(crate) fn holding(self, held: impl Send + Sync + 'static) -> Self {
         Self { _held: Some(Box::new(held)), ..self }
+    }
+
+    /// To be told when the connection is upgraded. From then on, its client is answered at a pace.
+    pub(crate) fn upgraded(&self) -> Upgraded {
+        self.pace.upgraded().clone()
     }
 
     /// Whether the other side has not taken in yet what was last written.
@@ -90,10 +99,8 @@ impl<S> PatientStream<S> {
         }
         let written = write(&mut self.stream, cx);
         if written.is_ready() {
-            if self.stalled.take().is_some()
-                && let Some(reader) = self.reader.take()
-            {
-                reader.wake();
+            if self.stalled.take().is_some() {
+                self.wake_reader();
             }
             return written;
         }
@@ -103,10 +110,25 @@ impl<S> PatientStream<S> {
         }
         metrics::counter!("switchboard_connections_stalled_total").increment(1);
         self.is_given_up = true;
+        self.wake_reader();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits until an answer may be written.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let was_paused = self.pace.is_paused();
+        ready!(self.pace.poll_write(cx));
+        if was_paused {
+            self.wake_reader();
+        }
+        Poll::Ready(())
+    }
+
+    /// Something may be read again.
+    fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -115,7 +137,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
         if self.is_given_up {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        let read = if self.is_stalled() { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(cx, into) };
+        let read = if self.is_stalled() || self.pace.is_paused() {
+            Poll::Pending
+        } else {
+            let read = Pin::new(&mut self.stream).poll_read(cx, into);
+            self.pace.note_read(&read);
+            read
+        };
         if read.is_ready() {
             self.last_passed = Instant::now();
             return read;
@@ -137,6 +165,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_pace(cx));
         let written = self.write(cx, |stream, cx| Pin::new(stream).poll_write(cx, bytes));
         self.note_passed(&written);
         written
@@ -147,6 +176,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_pace(cx));
         let written = self.write(cx, |stream, cx| Pin::new(stream).poll_write_vectored(cx, bytes));
         self.note_passed(&written);
         written
@@ -168,6 +198,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::task::unconstrained;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -180,14 +212,14 @@ mod tests {
         // Something passes in time, in either direction.
         for _ in 0..3 {
             let read = stream.read_u8();
-            assert!(tokio::time::timeout(IDLE_PATIENCE * 2 / 3, read).await.is_err(), "it stands");
+            assert!(timeout(IDLE_PATIENCE * 2 / 3, read).await.is_err(), "it stands");
             stream.write_all(&[0]).await.unwrap();
             theirs.read_u8().await.unwrap();
         }
         let began = Instant::now();
         let ended = loop {
             // Whoever serves the connection flushes it whenever it looks at it.
-            match tokio::time::timeout(IDLE_PATIENCE / 10, stream.read_u8()).await {
+            match timeout(IDLE_PATIENCE / 10, stream.read_u8()).await {
                 Ok(read) => break read.unwrap_err(),
                 Err(_) => stream.flush().await.unwrap(),
             }
@@ -204,10 +236,39 @@ mod tests {
         tokio::task::yield_now().await;
         theirs.write_all(b"x").await.unwrap();
         let mut heard = Box::pin(async move { reading.read_u8().await });
-        assert!(tokio::time::timeout(WRITE_PATIENCE / 2, &mut heard).await.is_err(), "something waits to be taken in");
+        assert!(timeout(WRITE_PATIENCE / 2, &mut heard).await.is_err(), "something waits to be taken in");
         theirs.read_exact(&mut [0; 16]).await.unwrap();
         assert_eq!(heard.await.unwrap(), b'x');
         writer.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_many_answers_gets_the_rest_at_a_pace_and_is_not_read_meanwhile() {
+        let (ours, mut theirs) = duplex(1024);
+        let mut stream = PatientStream::new(ours);
+        stream.upgraded().set();
+        theirs.write_all(b"xx").await.unwrap();
+        stream.read_u8().await.unwrap();
+        let began = Instant::now();
+        let mut at_once = 0;
+        while unconstrained(timeout(Duration::ZERO, stream.write_u8(0))).await.is_ok() {
+            at_once += 1;
+        }
+        assert!((200..300).contains(&at_once), "{at_once}");
+        assert!(
+            timeout(Duration::ZERO, stream.read_u8()).await.is_err(),
+            "what it says waits until it may be answered"
+        );
+        for _ in 0..10 {
+            stream.write_u8(0).await.unwrap();
+        }
+        assert!(began.elapsed() >= Duration::from_millis(80), "a hundred in a second");
+        // Whoever says nothing more gets what is for them at once.
+        stream.read_u8().await.unwrap();
+        assert!(timeout(Duration::from_millis(10), stream.read_u8()).await.is_err());
+        for _ in 0..500 {
+            unconstrained(timeout(Duration::ZERO, stream.write_u8(0))).await.expect("it isn't an answer").unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

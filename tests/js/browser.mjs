@@ -12,7 +12,7 @@ const DEADLINE = 30_000
 // Runs a script in a browser of its own, with the arguments that the test gives it.
 export async function run(script, args = []) {
   const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
+    executablePath: process.env.CHROMIUM,
     // Two pages on one machine meet by its own addresses, which web pages aren't told otherwise.
     args: ['--no-sandbox', '--disable-features=WebRtcHideLocalIpsWithMdns', '--allow-loopback-in-peer-connection', ...args],
   })

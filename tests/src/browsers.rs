@@ -4,22 +4,19 @@ use std::process::Stdio;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::support::{
-    DEADLINE, Database, JS_DIR, Person, Requirement, Server, Settings, World, anonymous, assert_is_standard_error,
-    is_installed,
+    Chromium, DEADLINE, Database, Person, Server, Settings, World, anonymous, assert_is_standard_error, node,
 };
 
 /// Runs a script of the tests, which drives browsers. What it has found out.
-pub(crate) async fn in_a_browser(script: &str, args: Value) -> Value {
-    let script = Command::new("node")
+pub(crate) async fn in_a_browser(_: &Chromium, script: &str, args: Value) -> Value {
+    let script = node()
         .args([script, &args.to_string()])
-        .current_dir(JS_DIR)
+        .env("CHROMIUM", Chromium::PROGRAM)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     // Each step of it has a deadline of its own.
@@ -36,9 +33,7 @@ pub(crate) fn for_scripts(person: &Person) -> Value {
 
 #[tokio::test]
 async fn two_browsers_call_each_other_and_every_tab_rings_until_one_answers() {
-    if !is_installed(Requirement::Chromium) {
-        return;
-    }
+    let Some(chromium) = Chromium::find() else { return };
     let database = Database::create().await;
     // Nobody is there, and nobody is needed: the browsers are on one machine.
     let env = vec![
@@ -54,7 +49,7 @@ async fn two_browsers_call_each_other_and_every_tab_rings_until_one_answers() {
     let args = json!({
         "url": world.server.url, "alice": for_scripts(&alice), "bob": for_scripts(&bob), "iceTransportPolicy": "all",
     });
-    let found = in_a_browser("call.mjs", args).await;
+    let found = in_a_browser(&chromium, "call.mjs", args).await;
 
     let call_id = &found["callId"];
     assert_eq!(found["started"]["status"], 201, "{found}");
@@ -92,9 +87,7 @@ async fn two_browsers_call_each_other_and_every_tab_rings_until_one_answers() {
 
 #[tokio::test]
 async fn the_explorer_shows_every_operation_and_asks_nobody_else() {
-    if !is_installed(Requirement::Chromium) {
-        return;
-    }
+    let Some(chromium) = Chromium::find() else { return };
     let database = Database::create().await;
     let server = Server::start(&database).await;
     let document = anonymous(&server.url, Method::GET, "/openapi.json", None).await.expect(200).body;
@@ -104,7 +97,7 @@ async fn the_explorer_shows_every_operation_and_asks_nobody_else() {
     }
     expected.sort();
 
-    let found = in_a_browser("docs.mjs", json!({"url": server.url})).await;
+    let found = in_a_browser(&chromium, "docs.mjs", json!({"url": server.url})).await;
     let mut shown: Vec<&str> =
         found["operations"].as_array().unwrap().iter().map(|operation| operation.as_str().unwrap()).collect();
     shown.sort_unstable();
@@ -115,12 +108,10 @@ async fn the_explorer_shows_every_operation_and_asks_nobody_else() {
 
 #[tokio::test]
 async fn a_page_opens_the_plain_streams_with_tickets_that_are_good_once() {
-    if !is_installed(Requirement::Chromium) {
-        return;
-    }
+    let Some(chromium) = Chromium::find() else { return };
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let args = json!({"url": world.server.url, "alice": for_scripts(&alice), "bob": for_scripts(&bob)});
-    let found = in_a_browser("streams.mjs", args).await;
+    let found = in_a_browser(&chromium, "streams.mjs", args).await;
 
     assert_eq!(found["opened"], json!(["open", "open"]));
     let message = &found["sent"]["body"]["message"];

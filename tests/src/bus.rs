@@ -1,11 +1,11 @@
 //! What nodes tell each other, over NATS. Over Postgres, all other tests of two nodes do.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{DEADLINE, Database, PlainSocket, Requirement, Server, Settings, World, free_port, is_installed};
+use crate::support::{DEADLINE, Database, NatsServer, PlainSocket, Server, Settings, World, free_port};
 
 /// A NATS server of the test's own.
 struct Nats {
@@ -14,8 +14,8 @@ struct Nats {
 }
 
 impl Nats {
-    fn start(port: u16) -> Self {
-        let mut command = Command::new("nats-server");
+    fn start(nats: &NatsServer, port: u16) -> Self {
+        let mut command = nats.command();
         command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { child, port }
@@ -31,10 +31,8 @@ impl Drop for Nats {
 
 #[tokio::test]
 async fn nodes_tell_each_other_over_nats_even_after_it_was_away() {
-    if !is_installed(Requirement::NatsServer) {
-        return;
-    }
-    let nats = Nats::start(free_port());
+    let Some(program) = NatsServer::find() else { return };
+    let nats = Nats::start(&program, free_port());
     let env = || {
         vec![
             ("SWITCHBOARD_BUS", format!("nats://127.0.0.1:{}", nats.port)),
@@ -56,7 +54,7 @@ async fn nodes_tell_each_other_over_nats_even_after_it_was_away() {
     drop(nats);
     // It isn't heard, and does no harm.
     assert_eq!(alices.emit("typing:start", json!({"recipientId": bob.id})).await["success"], true);
-    let _nats = Nats::start(port);
+    let _nats = Nats::start(&program, port);
     types_until_seen(&mut alices, &mut bobs, &bob.id).await;
     drop(bobs);
     assert_eq!(alices.expect("user:offline").await.data, json!(bob.id));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PlainSocket, Requirement, Server, Settings, Socket, Transports, World, is_installed};
+use crate::support::{Answer, PlainSocket, Server, Settings, Socket, Transports, World};
 
 fn path(call: &str, what: &str) -> String {
     format!("/api/messenger/calls/{call}{what}")
@@ -317,9 +317,6 @@ async fn a_flood_of_signals_is_limited() {
 
 #[tokio::test]
 async fn a_call_that_rings_reaches_those_who_come_later_and_one_that_does_not_ring_does_not() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let since = bob.feed_position().await;
     let over = alice.call(&bob).await;

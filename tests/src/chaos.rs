@@ -17,10 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::clients::{Device, Inbox, Way};
 use self::traffic::Traffic;
 use self::truth::Truth;
-use crate::support::{
-    Cut, DEADLINE, Database, Link, Person, Proxy, Random, Requirement, Server, Settings, World, full_scale,
-    is_installed, seed,
-};
+use crate::support::{Cut, DEADLINE, Database, Link, Person, Proxy, Random, Server, Settings, World, full_scale, seed};
 
 /// How much of everything there is.
 struct Scale {
@@ -56,16 +53,12 @@ const KILLS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_chaos_of_connections_everybody_is_told_everything_once_and_in_order() {
-    if is_installed(Requirement::SocketIoClient) {
-        run(0).await;
-    }
+    run(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_chaos_of_connections_kill_9_makes_nobody_miss_anything_or_be_told_twice() {
-    if is_installed(Requirement::SocketIoClient) {
-        run(KILLS).await;
-    }
+    run(KILLS).await;
 }
 
 async fn run(kills: usize) {

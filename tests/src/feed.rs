@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    DEADLINE, Event, EventStream, Person, PlainSocket, Requirement, Server, Settings, Socket, Transports, World,
-    is_installed,
-};
+use crate::support::{DEADLINE, Event, EventStream, Person, PlainSocket, Server, Settings, Socket, Transports, World};
 
 /// What the polled feed says after a position, page by page.
 async fn poll(person: &Person, mut position: u64, limit: u32) -> Vec<(u64, String, Value)> {
@@ -39,9 +36,6 @@ async fn some_history(alice: &Person, bob: &Person) {
 
 #[tokio::test]
 async fn every_transport_tells_the_same_from_any_place_on() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     some_history(&alice, &bob).await;
     let all = poll(&alice, 0, 1000).await;

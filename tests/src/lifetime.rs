@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Devices, Requirement, World, is_installed};
+use crate::support::{Devices, World};
 
 #[tokio::test]
 async fn streams_end_when_their_token_does() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let world = World::with(vec![("SWITCHBOARD_TOKEN_LIFE", "6s".to_owned())]).await;
     let acme = world.business("Acme").await;
     let bob = world.person(&acme, "Bob").await;
@@ -22,9 +19,6 @@ async fn streams_end_when_their_token_does() {
 
 #[tokio::test]
 async fn streams_end_when_somebody_may_not_be_here_any_longer() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let devices = Devices::connect(&bob).await;
     bob.post("/api/messenger/auth/logout", json!(null)).await.expect(200);

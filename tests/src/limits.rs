@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::{
-    Answer, Business, Heard, PASSWORD, Person, PlainSocket, Protocol, RawStream, Requirement, Socket, Transports,
-    World, anonymous, full_scale, http_client, is_installed, ten_minutes,
+    Answer, Business, Heard, PASSWORD, Person, PlainSocket, Protocol, RawStream, Socket, Transports, World, anonymous,
+    full_scale, http_client, ten_minutes,
 };
 
 const LOGIN: &str = "/api/messenger/auth/login";
@@ -425,9 +425,7 @@ async fn tokens_that_are_tried_at_a_live_stream_are_counted_too() {
     }
     assert!(uncounted.is_empty(), "tokens may be tried without end as {uncounted:?}");
     alice.get(ME).await.expect(200);
-    if is_installed(Requirement::SocketIoClient) {
-        Socket::connect(&alice, Transports::WebSocket).await;
-    }
+    Socket::connect(&alice, Transports::WebSocket).await;
 }
 
 /// Where a session gets what it was promised, once its burst is used up: how long it is watched.

@@ -4,8 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Business, Devices, PASSWORD, Person, PlainSocket, Requirement, Server, Socket, Transports, World,
-    anonymous, eventually, is_installed,
+    Answer, Business, Devices, PASSWORD, Person, PlainSocket, Server, Socket, Transports, World, anonymous, eventually,
 };
 
 const ANOTHER: &str = "another secret";
@@ -366,12 +365,10 @@ async fn expect_no_streams(person: &Person) {
     let refused = PlainSocket::open(&person.url, "", Some(&person.token)).await.err();
     assert_eq!(refused, Some(StatusCode::FORBIDDEN));
     person.get("/api/messenger/events").await.expect_error(403, "FORBIDDEN");
-    if is_installed(Requirement::SocketIoClient) {
-        for transports in Transports::ALL {
-            let mut socket = Socket::open(&person.url, transports, json!({"token": person.token}), json!({}));
-            let error = socket.expect("connect_error").await;
-            assert!(error.as_str().unwrap().to_lowercase().contains("password"), "{error}");
-        }
+    for transports in Transports::ALL {
+        let mut socket = Socket::open(&person.url, transports, json!({"token": person.token}), json!({}));
+        let error = socket.expect("connect_error").await;
+        assert!(error.as_str().unwrap().to_lowercase().contains("password"), "{error}");
     }
 }
 

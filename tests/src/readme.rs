@@ -1,12 +1,11 @@
 //! What the README tells a stranger to do, done.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::{DEADLINE, Database, Requirement, Server, Settings, is_installed};
+use crate::support::{Curl, DEADLINE, Database, Server, Settings, js_dir, node};
 
 /// The code of the README between two lines, the second of them left out.
 fn between(first: &str, last: &str) -> String {
@@ -18,23 +17,15 @@ fn between(first: &str, last: &str) -> String {
 
 #[tokio::test]
 async fn its_first_message_arrives() {
-    if !is_installed(Requirement::SocketIoClient) || !is_installed(Requirement::Curl) {
-        return;
-    }
+    let Some(_curl) = Curl::find() else { return };
     let database = Database::create().await;
     let server = Server::start_with(&database, Settings { args: vec!["--demo"], ..Settings::default() }).await;
     let here = |code: String| code.replace("http://127.0.0.1:8080", &server.url);
 
     // Under the folder that has the client, where Node looks for it.
-    let dir = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("js")).unwrap();
+    let dir = tempfile::tempdir_in(js_dir()).unwrap();
     std::fs::write(dir.path().join("bob.mjs"), here(between("cat > bob.mjs <<'EOF'\n", "EOF\n"))).unwrap();
-    let mut bob = Command::new("node")
-        .arg("bob.mjs")
-        .current_dir(dir.path())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut bob = node().arg("bob.mjs").current_dir(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(bob.stdout.take().unwrap()).lines();
     let mut next_line = async || tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap().unwrap();
     assert_eq!(next_line().await, "connected");

@@ -2,15 +2,12 @@
 //! sequences, as somebody of each role. tests/python/schemathesis.toml says what it judges the answers by.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Answer, Business, PASSWORD, PYTHON_DIR, Person, Requirement, World, anonymous, full_scale, is_installed,
-    python_program, seed,
-};
+use crate::support::{Answer, Business, PASSWORD, Person, Python, World, anonymous, full_scale, seed};
 
 /// Two tenants, one of which the fuzzer is of, and something of everything that can be looked up.
 struct Cast {
@@ -57,19 +54,19 @@ impl Cast {
 
     /// Runs schemathesis with these tokens on some of the operations; how many requests it has judged. Panics with what it says if
     /// there is anything that it doesn't like.
-    async fn fuzz(&self, tokens: Tokens<'_>, operations: &[&str]) -> u64 {
+    async fn fuzz(&self, python: &Python, tokens: Tokens<'_>, operations: &[&str]) -> u64 {
         let examples = self.examples().await;
         let dir = tempfile::tempdir().unwrap();
-        let config = std::fs::read_to_string(Path::new(PYTHON_DIR).join("schemathesis.toml")).unwrap();
+        let config = std::fs::read_to_string(Path::new(Python::DIR).join("schemathesis.toml")).unwrap();
         // A table of JSON strings and numbers is one of TOML too.
         let dictionaries = self.dictionaries.as_object().unwrap().iter();
         let dictionaries = dictionaries.map(|(name, values)| format!("[dictionaries.{name}]\nvalues = {values}\n"));
-        let checks = Path::new(PYTHON_DIR).join("checks.py");
+        let checks = Path::new(Python::DIR).join("checks.py");
         let config = format!("hooks = {:?}\n{config}\n{}", checks.display(), dictionaries.collect::<String>());
         std::fs::write(dir.path().join("schemathesis.toml"), config).unwrap();
 
         let seed = fixed_seed();
-        let mut command = Command::new(python_program("schemathesis"));
+        let mut command = python.command("schemathesis");
         command
             .args(["--config-file", "schemathesis.toml", "run", "--no-color"])
             .args(operations)
@@ -103,9 +100,9 @@ impl Cast {
     }
 
     /// Everything that an administrator can do.
-    async fn fuzz_as_administrator(&self, person: &Person) {
+    async fn fuzz_as_administrator(&self, python: &Python, person: &Person) {
         let tokens = Tokens { admin: &person.token, ..NONE };
-        let judged = self.fuzz(tokens, &all_but_the_end("^/api/admin")).await;
+        let judged = self.fuzz(python, tokens, &all_but_the_end("^/api/admin")).await;
         person.get("/api/admin/users").await.expect(200);
         assert_is_much(judged);
     }
@@ -150,48 +147,38 @@ fn text(answer: &Answer, of: &str, field: &str) -> String {
 
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_a_super_admin() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
-    cast.fuzz_as_administrator(&cast.world.admin).await;
+    cast.fuzz_as_administrator(&python, &cast.world.admin).await;
 }
 
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_a_system_auditor() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
-    cast.fuzz_as_administrator(&cast.administrator(&cast.world.admin.business, "SYSTEM_AUDITOR").await).await;
+    cast.fuzz_as_administrator(&python, &cast.administrator(&cast.world.admin.business, "SYSTEM_AUDITOR").await).await;
 }
 
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_an_admin_of_a_business() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
-    cast.fuzz_as_administrator(&cast.administrator(&cast.acme, "BUSINESS_ADMIN").await).await;
+    cast.fuzz_as_administrator(&python, &cast.administrator(&cast.acme, "BUSINESS_ADMIN").await).await;
 }
 
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_an_auditor_of_a_business() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
-    cast.fuzz_as_administrator(&cast.administrator(&cast.acme, "BUSINESS_AUDITOR").await).await;
+    cast.fuzz_as_administrator(&python, &cast.administrator(&cast.acme, "BUSINESS_AUDITOR").await).await;
 }
 
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_somebody_at_the_messenger() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
     let tokens = Tokens { messenger: &cast.user.token, ..NONE };
-    let judged = cast.fuzz(tokens, &all_but_the_end("^/api/messenger")).await;
+    let judged = cast.fuzz(&python, tokens, &all_but_the_end("^/api/messenger")).await;
     cast.user.get("/api/messenger/users").await.expect(200);
     assert_is_much(judged);
 }
@@ -199,13 +186,11 @@ async fn the_server_does_what_its_document_says_for_somebody_at_the_messenger() 
 /// By themselves: whatever came after one of them would be a 401.
 #[tokio::test]
 async fn the_server_does_what_its_document_says_for_those_who_log_out() {
-    if !is_installed(Requirement::Schemathesis) {
-        return;
-    }
+    let Some(python) = Python::find() else { return };
     let cast = Cast::assemble().await;
     let tokens = Tokens { admin: &cast.world.admin.token, messenger: &cast.user.token };
     let operations: Vec<&str> = ENDS.iter().flat_map(|operation| ["--include-operation-id", operation]).collect();
-    cast.fuzz(tokens, &operations).await;
+    cast.fuzz(&python, tokens, &operations).await;
     cast.user.get("/api/messenger/users").await.expect_error(401, "UNAUTHORIZED");
     cast.world.admin.get("/api/admin/users").await.expect_error(401, "UNAUTHORIZED");
 }

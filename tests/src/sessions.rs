@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Business, Devices, PASSWORD, Person, PlainSocket, Requirement, Server, Socket, Transports, World,
-    anonymous, eventually, http_client, is_installed,
+    Answer, Business, Devices, PASSWORD, Person, PlainSocket, Server, Socket, Transports, World, anonymous, eventually,
+    http_client,
 };
 
 const SESSIONS: &str = "/api/messenger/sessions";
@@ -46,17 +46,12 @@ async fn a_refresh_token_used_twice_ends_the_session_and_its_connections() {
     let alice = world.person(&acme, "Alice").await;
     let first = log_in(&world.server.url, &acme).await;
     let thief = Person { token: first["token"].as_str().unwrap().to_owned(), ..alice.clone() };
-    let mut phone = None;
-    if is_installed(Requirement::SocketIoClient) {
-        phone = Some(Socket::connect(&thief, Transports::WebSocket).await);
-    }
+    let mut phone = Socket::connect(&thief, Transports::WebSocket).await;
     let second = refresh(&world.server.url, "messenger", &first["refreshToken"]).await.expect(200).body;
     refresh(&world.server.url, "messenger", &first["refreshToken"]).await.expect_error(401, "UNAUTHORIZED");
     refresh(&world.server.url, "messenger", &second["refreshToken"]).await.expect_error(401, "UNAUTHORIZED");
     thief.get("/api/messenger/messages/none").await.expect_error(401, "UNAUTHORIZED");
-    if let Some(phone) = &mut phone {
-        phone.expect("disconnect").await;
-    }
+    phone.expect("disconnect").await;
     alice.get("/api/messenger/messages/none").await.expect_error(404, "NOT_FOUND");
 }
 

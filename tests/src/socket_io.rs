@@ -3,16 +3,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{
-    Person, Requirement, Server, Settings, Socket, Transports, World, assert_is_standard_error, http_client,
-    is_installed,
-};
+use crate::support::{Person, Server, Settings, Socket, Transports, World, assert_is_standard_error, http_client};
 
 #[tokio::test]
 async fn a_message_goes_from_rest_to_the_official_client_and_its_receipt_back() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (_world, alice, bob) = World::with_alice_and_bob().await;
     for transports in Transports::ALL {
         let mut alices_phone = Socket::connect(&alice, transports).await;
@@ -43,9 +37,6 @@ async fn a_message_goes_from_rest_to_the_official_client_and_its_receipt_back() 
 
 #[tokio::test]
 async fn reading_again_succeeds_and_changes_nothing() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let mut phone = Socket::connect(&bob, Transports::WebSocket).await;
     let mut ids = vec![];
@@ -63,9 +54,6 @@ async fn reading_again_succeeds_and_changes_nothing() {
 
 #[tokio::test]
 async fn what_cannot_be_done_is_acknowledged_with_the_standard_error() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let carol = world.person(&alice.business, "Carol").await;
     let mut phone = Socket::connect(&carol, Transports::WebSocket).await;
@@ -89,9 +77,6 @@ async fn what_cannot_be_done_is_acknowledged_with_the_standard_error() {
 
 #[tokio::test]
 async fn nobody_connects_without_a_token_of_the_messenger() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, _) = World::with_alice_and_bob().await;
     let expired = forged(&alice, |claims| claims["exp"] = json!(1));
     for token in [json!(null), json!(""), json!("nonsense"), json!(5), json!(world.admin.token), json!(expired)] {
@@ -112,9 +97,6 @@ fn forged(person: &Person, change: impl FnOnce(&mut serde_json::Value)) -> Strin
 
 #[tokio::test]
 async fn who_is_shut_out_is_cut_off() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let bobs_laptop = world.log_in(&bob.business, "Bob").await;
     let mut phone = Socket::connect(&bob, Transports::WebSocket).await;
@@ -132,9 +114,6 @@ async fn who_is_shut_out_is_cut_off() {
 
 #[tokio::test]
 async fn messages_reach_people_on_other_nodes() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (world, alice, bob) = World::with_alice_and_bob().await;
     let other_node = Server::start(&world.database).await;
     let mut phone = Socket::connect(&bob.at(&other_node.url), Transports::WebSocket).await;
@@ -185,9 +164,6 @@ async fn pages_of_other_origins_are_refused_unless_they_are_listed() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_connection_and_no_other() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (_world, alice, bob) = World::with_alice_and_bob().await;
     for transports in [Transports::WebSocket, Transports::Polling] {
         let mut hostile = Socket::connect(&alice, transports).await;

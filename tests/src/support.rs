@@ -3,32 +3,35 @@
 mod database;
 mod devices;
 mod http;
+mod install;
 mod kurrentdb;
+mod node;
 mod people;
 mod proxy;
 mod random;
 mod raw_stream;
-mod requirements;
 mod s3;
 mod server;
 mod socket;
 mod streams;
+mod system_packages;
 
 pub(crate) use database::Database;
 pub(crate) use devices::Devices;
 pub(crate) use http::{http_client, http_client_from};
 pub(crate) use kurrentdb::KurrentDb;
+pub(crate) use node::{js_dir, node};
 pub(crate) use people::{
     Answer, Business, PASSWORD, Person, World, anonymous, assert_is_standard_error, until_current,
 };
 pub(crate) use proxy::{Cut, Link, Proxy};
 pub(crate) use random::{Random, seed};
 pub(crate) use raw_stream::{Heard, Protocol, RawStream};
-pub(crate) use requirements::{JS_DIR, PYTHON_DIR, Requirement, is_installed, python_program, set_up_by_hand};
 pub(crate) use s3::S3Server;
 pub(crate) use server::{ADMIN, Server, Settings, command};
 pub(crate) use socket::{Socket, Transports};
 pub(crate) use streams::{Event, EventStream, PlainSocket};
+pub(crate) use system_packages::{Chromium, Coturn, Curl, NatsServer, Python, set_up_by_hand};
 
 use std::time::Duration;
 

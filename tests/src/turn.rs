@@ -10,27 +10,27 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::browsers::{for_scripts, in_a_browser};
-use crate::support::{DEADLINE, Database, Person, Requirement, Server, Settings, World, is_installed};
+use crate::support::{Chromium, Coturn, DEADLINE, Database, Person, Server, Settings, World};
 
 /// What coturn and the server share.
 const SECRET: &str = "a secret of the tests";
 
 /// A TURN server on this machine, for UDP. It ends when this is dropped.
-struct Coturn {
+struct TurnServer {
     child: Child,
     port: u16,
     // Dropped last: its database and its log are in there.
     _dir: TempDir,
 }
 
-impl Coturn {
-    async fn start() -> Self {
+impl TurnServer {
+    async fn start(_: &Coturn) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let in_dir = |name: &str| dir.path().join(name).display().to_string();
         // Free now, and nobody else takes it in the moment until it is taken again.
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = std::fs::File::create(in_dir("log")).unwrap();
-        let child = Command::new("turnserver")
+        let child = Command::new(Coturn::SERVER)
             .args(["-n", "--no-cli", "--no-tcp", "--no-tls", "--no-dtls", "--log-file=stdout"])
             .args(["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers"])
             .args(["--use-auth-secret", "--realm=switchboard.test"])
@@ -44,9 +44,9 @@ impl Coturn {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut coturn = Self { child, port, _dir: dir };
-        coturn.wait_until_it_answers().await;
-        coturn
+        let mut server = Self { child, port, _dir: dir };
+        server.wait_until_it_answers().await;
+        server
     }
 
     /// Asks it how it sees us, as STUN does, until it answers.
@@ -77,7 +77,7 @@ impl Coturn {
     /// Whether it relays for somebody with these credentials: coturn's own client makes two allocations and sends a packet from each
     /// to the other.
     async fn relays_for(&self, credentials: &Credentials) -> bool {
-        let client = tokio::process::Command::new("turnutils_uclient")
+        let client = tokio::process::Command::new(Coturn::CLIENT)
             .args(["-u", &credentials.username, "-w", &credentials.credential])
             .args(["-p", &self.port.to_string(), "-n", "1", "-c", "-y", "127.0.0.1"])
             .stdin(Stdio::null())
@@ -92,7 +92,7 @@ impl Coturn {
     }
 }
 
-impl Drop for Coturn {
+impl Drop for TurnServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -107,10 +107,10 @@ struct Credentials {
 
 impl Credentials {
     /// As the server issues them.
-    async fn of(person: &Person, coturn: &Coturn) -> Self {
+    async fn of(person: &Person, turn: &TurnServer) -> Self {
         let answer = person.get("/api/messenger/ice-servers").await.expect(200).body;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        assert_eq!(answer["iceServers"][0]["urls"], json!([coturn.url()]));
+        assert_eq!(answer["iceServers"][0]["urls"], json!([turn.url()]));
         Self {
             username: text(&answer["iceServers"][0]["username"]),
             credential: text(&answer["iceServers"][0]["credential"]),
@@ -120,10 +120,10 @@ impl Credentials {
 }
 
 /// A server whose TURN server this is, and Alice and Bob.
-async fn world_with(coturn: &Coturn, secret: &str, ttl: &str) -> (World, Person, Person) {
+async fn world_with(turn: &TurnServer, secret: &str, ttl: &str) -> (World, Person, Person) {
     let database = Database::create().await;
     let env = vec![
-        ("SWITCHBOARD_TURN_URLS", coturn.url()),
+        ("SWITCHBOARD_TURN_URLS", turn.url()),
         ("SWITCHBOARD_TURN_SECRET", secret.to_owned()),
         ("SWITCHBOARD_TURN_TTL", ttl.to_owned()),
     ];
@@ -136,13 +136,11 @@ async fn world_with(coturn: &Coturn, secret: &str, ttl: &str) -> (World, Person,
 
 #[tokio::test]
 async fn a_turn_server_relays_for_those_who_have_credentials_of_ours_and_for_nobody_else() {
-    if !is_installed(Requirement::Coturn) {
-        return;
-    }
-    let coturn = Coturn::start().await;
-    let (_world, alice, bob) = world_with(&coturn, SECRET, "1h").await;
-    let good = Credentials::of(&alice, &coturn).await;
-    assert!(coturn.relays_for(&good).await);
+    let Some(coturn) = Coturn::find() else { return };
+    let turn = TurnServer::start(&coturn).await;
+    let (_world, alice, bob) = world_with(&turn, SECRET, "1h").await;
+    let good = Credentials::of(&alice, &turn).await;
+    assert!(turn.relays_for(&good).await);
 
     let later = good.username.replacen(
         &good.expires_at.unix_timestamp().to_string(),
@@ -150,7 +148,7 @@ async fn a_turn_server_relays_for_those_who_have_credentials_of_ours_and_for_nob
         1,
     );
     assert_ne!(later, good.username);
-    let of_bob = Credentials::of(&bob, &coturn).await;
+    let of_bob = Credentials::of(&bob, &turn).await;
     for (why, username, credential) in [
         ("a longer life", later, good.credential.clone()),
         ("somebody else's name", of_bob.username, good.credential.clone()),
@@ -158,7 +156,7 @@ async fn a_turn_server_relays_for_those_who_have_credentials_of_ours_and_for_nob
         ("none", good.username.clone(), String::new()),
     ] {
         let tampered = Credentials { username, credential, expires_at: good.expires_at };
-        assert!(!coturn.relays_for(&tampered).await, "{why}");
+        assert!(!turn.relays_for(&tampered).await, "{why}");
     }
 }
 
@@ -170,39 +168,33 @@ fn flipped(credential: &str) -> String {
 
 #[tokio::test]
 async fn credentials_of_another_secret_are_worth_nothing() {
-    if !is_installed(Requirement::Coturn) {
-        return;
-    }
-    let coturn = Coturn::start().await;
-    let (_world, alice, _) = world_with(&coturn, "another secret", "1h").await;
-    assert!(!coturn.relays_for(&Credentials::of(&alice, &coturn).await).await);
+    let Some(coturn) = Coturn::find() else { return };
+    let turn = TurnServer::start(&coturn).await;
+    let (_world, alice, _) = world_with(&turn, "another secret", "1h").await;
+    assert!(!turn.relays_for(&Credentials::of(&alice, &turn).await).await);
 }
 
 #[tokio::test]
 async fn credentials_are_worth_nothing_once_they_have_run_out() {
-    if !is_installed(Requirement::Coturn) {
-        return;
-    }
-    let coturn = Coturn::start().await;
-    let (_world, alice, _) = world_with(&coturn, SECRET, "1s").await;
-    let credentials = Credentials::of(&alice, &coturn).await;
+    let Some(coturn) = Coturn::find() else { return };
+    let turn = TurnServer::start(&coturn).await;
+    let (_world, alice, _) = world_with(&turn, SECRET, "1s").await;
+    let credentials = Credentials::of(&alice, &turn).await;
     // coturn counts whole seconds.
     let over = SystemTime::from(credentials.expires_at) + Duration::from_secs(1);
     tokio::time::sleep(over.duration_since(SystemTime::now()).unwrap_or_default()).await;
-    assert!(!coturn.relays_for(&credentials).await);
+    assert!(!turn.relays_for(&credentials).await);
 }
 
 #[tokio::test]
 async fn two_browsers_that_cannot_meet_talk_through_the_turn_server() {
-    if !is_installed(Requirement::Coturn) || !is_installed(Requirement::Chromium) {
-        return;
-    }
-    let coturn = Coturn::start().await;
-    let (world, alice, bob) = world_with(&coturn, SECRET, "1h").await;
+    let (Some(coturn), Some(chromium)) = (Coturn::find(), Chromium::find()) else { return };
+    let turn = TurnServer::start(&coturn).await;
+    let (world, alice, bob) = world_with(&turn, SECRET, "1h").await;
     let args = json!({
         "url": world.server.url, "alice": for_scripts(&alice), "bob": for_scripts(&bob), "iceTransportPolicy": "relay",
     });
-    let found = in_a_browser("call.mjs", args).await;
+    let found = in_a_browser(&chromium, "call.mjs", args).await;
     assert_eq!(found["candidateTypes"], json!(["relay", "relay"]), "{found}");
     assert_eq!(found["heardByBob"], "Hello Bob, from Alice");
     assert_eq!(found["heardByAlice"], "Hello Alice, from Bob");

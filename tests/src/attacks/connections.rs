@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{flood, is_too_many, neighbour};
 use crate::support::{
-    DEADLINE, Heard, Person, PlainSocket, Protocol, RawStream, Requirement, Socket, Transports, World,
-    assert_is_standard_error, eventually, full_scale, http_client, is_installed,
+    DEADLINE, Heard, Person, PlainSocket, Protocol, RawStream, Socket, Transports, World, assert_is_standard_error,
+    eventually, full_scale, http_client,
 };
 
 /// A ping of 125 bytes, masked with nothing.
@@ -159,9 +159,6 @@ async fn an_address_has_so_many_live_connections_whoever_they_are_of() {
 
 #[tokio::test]
 async fn the_official_client_is_told_the_standard_error_when_it_is_refused() {
-    if !is_installed(Requirement::SocketIoClient) {
-        return;
-    }
     let (_world, alice, _) = World::with_alice_and_bob().await;
     for transports in Transports::ALL {
         let credentials = json!({"token": "nonsense"});

@@ -9,14 +9,13 @@ use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::support::{JS_DIR, Person, Random, Transports, http_client};
+use crate::support::{Person, Random, Transports, http_client, node};
 
 /// Longest wait for an answer, after which a client of ours asks again. Once, two requests of reqwest were seen to wait for ever,
 /// without a socket, after their connections had been broken.
@@ -157,14 +156,7 @@ async fn run_official(clients: Vec<(Transports, Device)>, tasks: &mut JoinSet<()
         json!({"url": person.url, "transports": transports.names(), "token": person.token, "since": since})
     });
     let settings: Value = settings.collect();
-    let mut node = Command::new("node")
-        .arg("chaos.mjs")
-        .current_dir(JS_DIR)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut node = node().arg("chaos.mjs").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = node.stdin.take().unwrap();
     stdin.write_all(format!("{settings}\n").as_bytes()).await.unwrap();
     let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();

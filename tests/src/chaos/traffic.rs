@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::support::{Answer, Person, Random, http_client};
+use crate::support::{Answer, DEADLINE, Person, Random, http_client};
 
 /// How many things are done at the same time.
 const AT_ONCE: usize = 8;
@@ -119,7 +119,7 @@ impl Traffic {
             }
             Act::Call { from, to, fate } => {
                 let body = json!({"recipientId": self.people[to].id, "callType": "audio"});
-                let call = self.post(from, "/api/messenger/calls", body).await.expect(201).body["call"].take();
+                let call = self.call(from, body).await;
                 let id = call["id"].as_str().unwrap();
                 let steps: &[_] = match fate {
                     _ if call["status"] == "busy" => &[],
@@ -134,6 +134,19 @@ impl Traffic {
                     assert!(matches!(answer.status.as_u16(), 200 | 409), "{what}: {answer:?}");
                 }
             }
+        }
+    }
+
+    /// Starts a call. Whoever calls several people already waits until one of those calls is over: a call whose answer was lost is
+    /// started again, and the first one rings on.
+    async fn call(&self, from: usize, body: Value) -> Value {
+        let began = Instant::now();
+        loop {
+            let answer = self.post(from, "/api/messenger/calls", body.clone()).await;
+            if answer.status != 409 || began.elapsed() > DEADLINE {
+                return answer.expect(201).body["call"].take();
+            }
+            sleep(Duration::from_millis(100)).await;
         }
     }
 

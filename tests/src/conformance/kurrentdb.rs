@@ -96,7 +96,7 @@ mod real {
     }
 
     async fn real() -> Option<Real> {
-        let url = set_up_by_hand("SWITCHBOARD_TEST_KURRENTDB", "a KurrentDB server")?;
+        let url = set_up_by_hand("SWITCHBOARD_TEST_KURRENTDB")?;
         let share = Share::beginning_at(open(&url).await.head().await.unwrap());
         Some(Real { url, share })
     }

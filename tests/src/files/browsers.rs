@@ -4,13 +4,11 @@ use serde_json::{Value, json};
 
 use super::scene::{PNG, Scene, uploaded};
 use crate::browsers::in_a_browser;
-use crate::support::{Requirement, is_installed};
+use crate::support::Chromium;
 
 #[tokio::test]
 async fn nothing_in_a_file_runs_in_a_browser_however_it_is_opened() {
-    if !is_installed(Requirement::Chromium) {
-        return;
-    }
+    let Some(chromium) = Chromium::find() else { return };
     let scene = Scene::start().await;
     let run = |kind: &str| {
         format!(
@@ -51,7 +49,7 @@ async fn nothing_in_a_file_runs_in_a_browser_however_it_is_opened() {
         "url": scene.world.server.url, "token": scene.alice.token, "files": files, "picture": picture["url"], "names": names,
         "script": {"text/html": html, "image/svg+xml": svg},
     });
-    let found = in_a_browser("files.mjs", args).await;
+    let found = in_a_browser(&chromium, "files.mjs", args).await;
 
     let control = found["control"].as_array().unwrap();
     assert!(

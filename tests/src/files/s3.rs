@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::memory::{ROOM_KIB, growth_kib, length_of, upload_one};
 use super::scene::{FILES, MAX_BYTES, Scene, download, noise, one_file, raw_head, say, send_files, status_for, upload};
 use super::sweep::{long_ago, until_gone, until_remembered};
-use crate::support::{Cut, DEADLINE, Proxy, Requirement, S3Server, eventually, free_port, is_installed};
+use crate::support::{Curl, Cut, DEADLINE, Proxy, Python, S3Server, eventually, free_port};
 
 /// Longer than the server tries.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,10 +27,8 @@ fn settings_but(s3: &S3Server, name: &'static str, value: &str) -> Vec<(&'static
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_in_s3_come_back_in_whole_and_in_part_until_they_are_swept() {
-    if !is_installed(Requirement::S3Server) || !is_installed(Requirement::Curl) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let (Some(python), Some(curl)) = (Python::find(), Curl::find()) else { return };
+    let s3 = S3Server::start(&python).await;
     let scene = Scene::with(settings(&s3)).await;
     // One part, and a few of them.
     for len in [1, 300_000, 12_000_001] {
@@ -54,27 +52,25 @@ async fn files_in_s3_come_back_in_whole_and_in_part_until_they_are_swept() {
         assert!(download(&scene.bob, &id, &[]).await.bytes == bytes, "{len} bytes");
     }
     assert!(scene.kept().is_empty(), "nothing is kept here");
-    let objects = s3.list("").await;
+    let objects = s3.list(&curl, "").await;
     assert_eq!(objects.matches("<Key>").count(), 3);
     assert_eq!(objects.matches("<Key>some/where/").count(), 3, "{objects}");
 
     let idle = upload(&scene.alice, b"idle").await;
-    assert_eq!(s3.list("").await.matches(&idle).count(), 1);
+    assert_eq!(s3.list(&curl, "").await.matches(&idle).count(), 1);
     until_remembered(&scene).await;
     long_ago(&scene, &idle, "FileUploaded", "uploadedAt").await;
     let scene = scene.kill_and_restart().await;
     scene.world.wait_for_events("FileRemoved", 1).await;
     until_gone(&scene, &idle).await;
-    s3.until("", |objects| !objects.contains(&idle)).await;
-    assert_eq!(s3.list("").await.matches("<Key>").count(), 3, "the others stay");
+    s3.until(&curl, "", |objects| !objects.contains(&idle)).await;
+    assert_eq!(s3.list(&curl, "").await.matches("<Key>").count(), 3, "the others stay");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_megabytes_go_to_s3_and_a_byte_more_leaves_nothing() {
-    if !is_installed(Requirement::S3Server) || !is_installed(Requirement::Curl) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let (Some(python), Some(curl)) = (Python::find(), Curl::find()) else { return };
+    let s3 = S3Server::start(&python).await;
     let scene = Scene::with(settings(&s3)).await;
     let bytes = noise(MAX_BYTES + 1);
     upload_one(&scene.alice, &bytes[..1_000]).await;
@@ -95,16 +91,14 @@ async fn fifty_megabytes_go_to_s3_and_a_byte_more_leaves_nothing() {
     scene.alice.upload("x", "text/plain", vec![]).await.expect_error(422, "VALIDATION_ERROR");
     scene.alice.upload("x", "image/png", b"hello".to_vec()).await.expect_error(422, "VALIDATION_ERROR");
     assert_eq!(scene.world.all_events().await, events);
-    assert_eq!(s3.list("").await.matches("<Key>").count(), 3);
-    s3.until("uploads=", |unfinished| !unfinished.contains("<Key>")).await;
+    assert_eq!(s3.list(&curl, "").await.matches("<Key>").count(), 3);
+    s3.until(&curl, "uploads=", |unfinished| !unfinished.contains("<Key>")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_hangs_up_leaves_nothing_in_s3() {
-    if !is_installed(Requirement::S3Server) || !is_installed(Requirement::Curl) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let (Some(python), Some(curl)) = (Python::find(), Curl::find()) else { return };
+    let s3 = S3Server::start(&python).await;
     let scene = Scene::with(settings(&s3)).await;
     let whole = one_file(&noise(12_000_000));
     let head = raw_head(&scene.alice, &format!("Content-Length: {}\r\n", whole.len()));
@@ -113,17 +107,15 @@ async fn who_hangs_up_leaves_nothing_in_s3() {
     }
     // Whatever was begun before is over by then, or on its way to it.
     upload(&scene.alice, b"a later one").await;
-    s3.until("uploads=", |unfinished| !unfinished.contains("<Key>")).await;
-    s3.until("", |objects| objects.matches("<Key>").count() == 1).await;
+    s3.until(&curl, "uploads=", |unfinished| !unfinished.contains("<Key>")).await;
+    s3.until(&curl, "", |objects| objects.matches("<Key>").count() == 1).await;
     assert_eq!(scene.world.events("FileUploaded").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_s3_is_down_files_are_unavailable_and_afterwards_they_are_there() {
-    if !is_installed(Requirement::S3Server) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let Some(python) = Python::find() else { return };
+    let s3 = S3Server::start(&python).await;
     let proxy = Proxy::new(s3.url());
     let link = proxy.link().await;
     let scene = Scene::with(settings_but(&s3, "AWS_ENDPOINT", &link.url)).await;
@@ -156,10 +148,8 @@ async fn while_s3_is_down_files_are_unavailable_and_afterwards_they_are_there() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_s3_breaks_off_is_not_taken_for_the_whole() {
-    if !is_installed(Requirement::S3Server) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let Some(python) = Python::find() else { return };
+    let s3 = S3Server::start(&python).await;
     let proxy = Proxy::new(s3.url());
     let link = proxy.link().await;
     let scene = Scene::with(settings_but(&s3, "AWS_ENDPOINT", &link.url)).await;
@@ -182,10 +172,8 @@ async fn a_download_that_s3_breaks_off_is_not_taken_for_the_whole() {
 
 #[tokio::test]
 async fn credentials_that_s3_refuses_are_told_to_nobody() {
-    if !is_installed(Requirement::S3Server) {
-        return;
-    }
-    let s3 = S3Server::start().await;
+    let Some(python) = Python::find() else { return };
+    let s3 = S3Server::start(&python).await;
     for (name, wrong) in [("AWS_SECRET_ACCESS_KEY", "not-the-key"), ("AWS_ACCESS_KEY_ID", "AKIANOBODY")] {
         let env = settings_but(&s3, name, wrong);
         let scene = Scene::with(env.clone()).await;

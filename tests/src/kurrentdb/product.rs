@@ -8,8 +8,8 @@ use ::projections::Projector;
 
 use crate::history::{ask_for_lines, positions, read_lines, run_command_with, written};
 use crate::support::{
-    Database, EventStream, KurrentDb, Person, Requirement, Server, Settings, Socket, Transports, World, is_installed,
-    set_up_by_hand, until_current,
+    Database, EventStream, KurrentDb, Person, Server, Settings, Socket, Transports, World, set_up_by_hand,
+    until_current,
 };
 
 type Env = Vec<(&'static str, String)>;
@@ -40,7 +40,7 @@ async fn a_message_goes_from_rest_to_the_official_client_and_is_there_after_a_cr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_real_server_everybody_talks_too() {
-    if let Some(url) = set_up_by_hand("SWITCHBOARD_TEST_KURRENTDB", "a KurrentDB server") {
+    if let Some(url) = set_up_by_hand("SWITCHBOARD_TEST_KURRENTDB") {
         everybody_talks(&on(&url)).await;
     }
 }
@@ -48,17 +48,11 @@ async fn on_a_real_server_everybody_talks_too() {
 async fn everybody_talks(env: &Env) {
     let (world, alice, bob) = world(env).await;
     let began_at = bob.feed_position().await;
-    let mut official = None;
-    if is_installed(Requirement::SocketIoClient) {
-        let mut socket = Socket::connect(&bob, Transports::WebSocket).await;
-        socket.expect("feed:caught-up").await;
-        official = Some(socket);
-    }
+    let mut phone = Socket::connect(&bob, Transports::WebSocket).await;
+    phone.expect("feed:caught-up").await;
     let sent = alice.send_text(&bob, "over another log").await.expect(201);
-    if let Some(socket) = &mut official {
-        let received = socket.expect("message:received").await;
-        assert_eq!((&received["content"], &received["senderName"]), (&json!("over another log"), &json!("Alice")));
-    }
+    let received = phone.expect("message:received").await;
+    assert_eq!((&received["content"], &received["senderName"]), (&json!("over another log"), &json!("Alice")));
     let id = sent.body["message"]["id"].as_str().unwrap().to_owned();
     let conversation = sent.body["message"]["conversationId"].as_str().unwrap().to_owned();
     let read = format!("/api/messenger/conversations/{conversation}/read");

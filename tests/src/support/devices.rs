@@ -2,14 +2,13 @@
 
 use serde_json::json;
 
-use super::{EventStream, Person, PlainSocket, Requirement, Socket, Transports, is_installed};
+use super::{EventStream, Person, PlainSocket, Socket, Transports};
 
 /// A stream of each kind, all of one person.
 pub(crate) struct Devices {
     socket: PlainSocket,
     stream: EventStream,
-    /// None where the official client isn't installed.
-    client: Option<Socket>,
+    client: Socket,
 }
 
 impl Devices {
@@ -17,15 +16,11 @@ impl Devices {
         let mut devices = Self {
             socket: PlainSocket::connect(person, None).await,
             stream: EventStream::connect(person, None).await,
-            client: None,
+            client: Socket::connect(person, Transports::WebSocket).await,
         };
         devices.socket.expect("feed:caught-up").await;
         devices.stream.expect("feed:caught-up").await;
-        if is_installed(Requirement::SocketIoClient) {
-            let mut client = Socket::connect(person, Transports::WebSocket).await;
-            client.expect("feed:caught-up").await;
-            devices.client = Some(client);
-        }
+        devices.client.expect("feed:caught-up").await;
         devices
     }
 
@@ -36,10 +31,8 @@ impl Devices {
         let last = self.stream.expect("error").await;
         assert_eq!((&last.data["error"], &last.data["errorCode"]), (&json!(reason), &json!("UNAUTHORIZED")));
         while self.stream.next().await.is_some() {}
-        if let Some(client) = &mut self.client {
-            assert_eq!(client.expect("error").await["error"], reason);
-            client.expect("disconnect").await;
-        }
+        assert_eq!(self.client.expect("error").await["error"], reason);
+        self.client.expect("disconnect").await;
     }
 
     /// Makes sure that all of them hear what is going on: somebody writes to whose devices they are.
@@ -47,8 +40,6 @@ impl Devices {
         from.send_text(to, "are you there?").await.expect(201);
         self.socket.expect("message:received").await;
         self.stream.expect("message:received").await;
-        if let Some(client) = &mut self.client {
-            client.expect("message:received").await;
-        }
+        self.client.expect("message:received").await;
     }
 }

@@ -1,9 +1,9 @@
 //! A server that speaks S3, by moto: it keeps objects in memory, knows multipart uploads and ranges, and checks signatures.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, free_port, http_client, python_program};
+use super::{Curl, DEADLINE, Python, free_port, http_client};
 
 /// An S3 server on this machine, with a bucket and somebody who may use it. It ends when this is dropped, and what it holds with it.
 pub(crate) struct S3Server {
@@ -20,9 +20,10 @@ const USER: &str = "switchboard";
 const UNSIGNED_REQUESTS: u32 = 4;
 
 impl S3Server {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(python: &Python) -> Self {
         let port = free_port();
-        let child = Command::new(python_program("moto_server"))
+        let child = python
+            .command("moto_server")
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .env("INITIAL_NO_AUTH_ACTION_COUNT", UNSIGNED_REQUESTS.to_string())
             .stdin(Stdio::null())
@@ -91,8 +92,9 @@ impl S3Server {
     }
 
     /// What it says is in its bucket, as XML; with `uploads=`, what somebody has begun to put there and not finished.
-    pub(crate) async fn list(&self, query: &str) -> String {
-        let output = tokio::process::Command::new("curl")
+    pub(crate) async fn list(&self, curl: &Curl, query: &str) -> String {
+        let output = curl
+            .command()
             .args(["--silent", "--fail", "--aws-sigv4", &format!("aws:amz:{REGION}:s3"), "--user"])
             .arg(format!("{}:{}", self.access_key, self.secret_key))
             // S3 wants to be told so much, and curl leaves it out where there is no body.
@@ -106,10 +108,10 @@ impl S3Server {
     }
 
     /// Waits until it says something of this kind.
-    pub(crate) async fn until(&self, query: &str, is_so: impl Fn(&str) -> bool) {
+    pub(crate) async fn until(&self, curl: &Curl, query: &str, is_so: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let listed = self.list(query).await;
+            let listed = self.list(curl, query).await;
             if is_so(&listed) {
                 return;
             }
@@ -138,32 +140,31 @@ impl Drop for S3Server {
 }
 
 mod tests {
-    use super::super::{Requirement, is_installed};
     use super::*;
 
     /// Uploads something, signed with a key; the status.
-    fn upload(server: &S3Server, secret_key: &str) -> String {
-        let output = Command::new("curl")
+    async fn upload(curl: &Curl, server: &S3Server, secret_key: &str) -> String {
+        let output = curl
+            .command()
             .args(["--silent", "--output", "-", "--write-out", "\n%{http_code}"])
             .args(["--aws-sigv4", &format!("aws:amz:{REGION}:s3"), "--user"])
             .arg(format!("{}:{secret_key}", server.access_key))
             .args(["--request", "PUT", "--header", "content-type: text/plain", "--data-binary", "Hello!"])
             .arg(format!("{}/{}/greeting", server.url(), server.bucket()))
             .output()
+            .await
             .unwrap();
         String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned()
     }
 
     #[tokio::test]
     async fn the_s3_server_of_the_tests_serves_those_who_sign_and_nobody_else() {
-        if !is_installed(Requirement::S3Server) || !is_installed(Requirement::Curl) {
-            return;
-        }
-        let server = S3Server::start().await;
+        let (Some(python), Some(curl)) = (Python::find(), Curl::find()) else { return };
+        let server = S3Server::start(&python).await;
         let env = server.env();
         let (_, secret_key) = env.iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap();
-        assert_eq!(upload(&server, secret_key), "200");
-        assert_eq!(upload(&server, "another key"), "403");
+        assert_eq!(upload(&curl, &server, secret_key).await, "200");
+        assert_eq!(upload(&curl, &server, "another key").await, "403");
         let unsigned =
             http_client().get(format!("{}/{}/greeting", server.url(), server.bucket())).send().await.unwrap();
         assert_eq!(unsigned.status(), 403);

@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use super::requirements::JS_DIR;
+use super::node::node;
 use super::{DEADLINE, Person};
 
 /// Which transports the client may use.
@@ -55,12 +55,10 @@ impl Socket {
         options["auth"] = auth;
         options["transports"] = transports.names();
         options["reconnectionDelay"] = json!(50);
-        let mut child = Command::new("node")
+        let mut child = node()
             .args(["client.mjs", url, &options.to_string()])
-            .current_dir(JS_DIR)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
