@@ -19,7 +19,7 @@ use ::projections::PageRequest;
 use crate::error::ApiError;
 use crate::paging::PageSize;
 
-/// Which page the client wants.
+/// Returns the requested page.
 fn page_request(page: Option<u32>, limit: Option<u32>) -> Result<PageRequest, ApiError> {
     let page = page.unwrap_or(1);
     if page == 0 {

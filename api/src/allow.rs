@@ -1,4 +1,4 @@
-//! What a path is for (RFC 9110 15.5.6): an answer 405 says which methods there are.
+//! Methods of a path (RFC 9110 15.5.6), which a 405 lists.
 
 use poem::Response;
 use poem::http::{HeaderValue, StatusCode, header};

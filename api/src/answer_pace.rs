@@ -1,5 +1,5 @@
-//! How fast a client of an upgraded connection is answered. WebSocket libraries answer each ping with a write of its own, and nothing
-//! that the API counts is asked: without a pace, whoever only pings keeps a core busy.
+//! Pace of answers on an upgraded connection. WebSocket libraries answer each ping with a write, and no limit of the API counts
+//! pings: without a pace, a client that only sends pings keeps a core busy.
 
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -35,7 +35,7 @@ impl Upgraded {
 #[derive(Default)]
 pub(crate) struct AnswerPace {
     upgraded: Upgraded,
-    /// Whether the client has said something, and may have said more.
+    /// True if the client has sent something, and may have sent more.
     is_talking: bool,
     /// Made for the first answer: most connections need none.
     limiter: Option<Box<Limiter>>,
@@ -47,7 +47,7 @@ impl AnswerPace {
         &self.upgraded
     }
 
-    /// Whether an answer waits for its time. Nothing is to be read until then: it would be answered.
+    /// Returns true while an answer waits for its time. Nothing may be read then: it would be answered.
     pub(crate) fn is_paused(&self) -> bool {
         self.pause.is_some()
     }

@@ -32,7 +32,7 @@ with `Authorization: Bearer {token}`, or from a browser with `?ticket=` (`POST /
 
 Events with a `position` are durable: none is lost and none comes twice. Those without are only of the moment.";
 
-/// What is said or heard, and what it is good for.
+/// A message of the live streams.
 struct Word {
     name: &'static str,
     summary: &'static str,
@@ -43,7 +43,7 @@ fn word<T: JsonSchema>(schemas: &mut SchemaGenerator, name: &'static str, summar
     Word { name, summary, payload: schemas.subschema_for::<T>() }
 }
 
-/// What clients are told.
+/// Messages to clients.
 fn told(schemas: &mut SchemaGenerator) -> Vec<Word> {
     let s = schemas;
     vec![
@@ -88,7 +88,7 @@ fn told(schemas: &mut SchemaGenerator) -> Vec<Word> {
     ]
 }
 
-/// What clients say.
+/// Messages from clients.
 fn heard(schemas: &mut SchemaGenerator) -> Vec<Word> {
     let s = schemas;
     vec![

@@ -1,4 +1,4 @@
-//! Who sends a request: the bearer token, and the session behind it.
+//! Authentication of a request: the bearer token, and the session behind it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl AdminToken {
         Request { caller: self.0.0, correlation_id: api.ids.next() }
     }
 
-    /// Who asks.
+    /// Returns the viewer.
     pub(crate) fn viewer(&self) -> Viewer {
         Viewer { business_id: self.0.0.business_id, role: self.0.0.role }
     }
@@ -55,12 +55,12 @@ impl MessengerToken {
         Request { caller: self.0.0, correlation_id: api.ids.next() }
     }
 
-    /// Who asks.
+    /// Returns the caller.
     pub(crate) fn caller(&self) -> Caller {
         self.0.0
     }
 
-    /// When the token runs out.
+    /// Returns the expiry of the token.
     pub(crate) fn expires_at(&self) -> Timestamp {
         self.0.1
     }
@@ -73,7 +73,7 @@ impl FirstMessengerToken {
     }
 }
 
-/// What the device of a request calls itself.
+/// Name that the device of a request gives itself.
 pub(crate) struct Device(pub(crate) Option<UserAgent>);
 
 impl<'a> ApiExtractor<'a> for Device {
@@ -163,7 +163,7 @@ async fn check_first_messenger(request: &poem::Request, _: Bearer) -> poem::Resu
     check(request, Audience::Messenger, Need::PasswordOnly)
 }
 
-/// What a token is needed for.
+/// Purpose of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
     All,
@@ -190,7 +190,7 @@ impl Api {
         Ok(self.commands.refresh(audience, refresh_token, self.ids.next()).await?)
     }
 
-    /// Who is behind a token, and when it runs out.
+    /// Returns the caller behind a token, and its expiry.
     pub(crate) async fn authenticate(&self, token: &str, audience: Audience) -> Result<Checked, ApiError> {
         let (claims, expires_at) = self.tokens.check(token, audience).ok_or_else(no_token_of_ours)?;
         Ok((self.commands.authenticate(claims).await?, expires_at))

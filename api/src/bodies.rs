@@ -1,4 +1,4 @@
-//! What several operations take or answer.
+//! Bodies that several operations share.
 
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object};
@@ -56,7 +56,7 @@ impl Success {
     }
 }
 
-/// What another access token is got with
+/// Refresh of an access token
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

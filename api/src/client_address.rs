@@ -1,4 +1,4 @@
-//! Where a request comes from, also when a proxy of the operator's has passed it on.
+//! Address of a client, also behind a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use poem::Request;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// What is no address and no network.
+/// Text that is no address and no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an address nor a network like 10.0.0.0/8")]
 pub struct NoNetwork(String);
@@ -18,7 +18,7 @@ impl TrustedProxies {
     /// Reads a comma-separated list of addresses and networks.
     ///
     /// # Errors
-    /// When one of them is neither.
+    /// If one of them is neither.
     pub fn parse(list: &str) -> Result<Self, NoNetwork> {
         let network = |text: &str| {
             let address = text.parse::<IpAddr>().map(IpNet::from);
@@ -28,7 +28,7 @@ impl TrustedProxies {
         parts.map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Where a request comes from, if that is known.
+    /// Returns the address of a request's client, if it is known.
     pub(crate) fn client_of(&self, request: &Request) -> Option<IpAddr> {
         let peer = request.remote_addr().as_socket_addr()?.ip();
         let forwarded = request.headers().get_all("x-forwarded-for");
@@ -37,7 +37,7 @@ impl TrustedProxies {
         Some(self.client(peer, &hops))
     }
 
-    /// Whether an address is a proxy's.
+    /// Returns true for the address of a trusted proxy.
     pub(crate) fn include(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
@@ -56,7 +56,7 @@ impl TrustedProxies {
     }
 }
 
-/// What a proxy calls an address: some say the port too, and put one of version 6 in brackets.
+/// Parses an address as proxies write it: some add the port, and put version 6 in brackets.
 fn address_of(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     bare.parse().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip())).ok()

@@ -30,7 +30,7 @@ impl EndlessAnswer {
     /// The answer, unless it is one of these.
     ///
     /// # Errors
-    /// When it is.
+    /// If it is.
     pub(crate) fn unless(answer: Response) -> Result<Response, Self> {
         let is_stream = answer.content_type().is_some_and(|content_type| content_type.starts_with("text/event-stream"));
         // A file that somebody has uploaded may be anything, but it has an end.
@@ -41,7 +41,7 @@ impl EndlessAnswer {
         }
     }
 
-    /// What hyper has failed with, if it is one of these.
+    /// Returns the answer with which hyper has failed, if it is one of these.
     pub(crate) fn of(error: &hyper::Error) -> Option<Response> {
         let answer = error.source()?.downcast_ref::<Self>()?;
         answer.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(|answer| *answer)
@@ -52,7 +52,7 @@ impl EndlessAnswer {
 /// lasts.
 ///
 /// # Errors
-/// When the client is gone, or takes in nothing.
+/// If the client is gone, or takes in nothing.
 pub(crate) fn give(
     answer: Response,
     mut stream: impl AsyncRead + AsyncWrite + Unpin + Send,

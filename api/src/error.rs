@@ -9,7 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
 use projections::{NotThereYet, QueryError};
 
-/// What went wrong, for programs.
+/// Error codes, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, schemars::JsonSchema, serde::Serialize)]
 #[oai(rename_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -81,9 +81,9 @@ impl ErrorCode {
 pub(crate) struct ErrorBody {
     /// Always false
     pub(crate) success: bool,
-    /// What went wrong, for people
+    /// Sentence for people
     pub(crate) error: String,
-    /// What went wrong, for programs
+    /// Code for programs
     pub(crate) error_code: ErrorCode,
     /// The HTTP status
     pub(crate) status_code: u16,
@@ -100,7 +100,7 @@ impl ErrorBody {
         Self { success: false, error: error.into(), error_code, status_code: error_code.status().as_u16() }
     }
 
-    /// What is wrong with a request as such, before it can be told what it asks for.
+    /// Error of a request that cannot be parsed.
     pub(crate) fn bad_request(error: &str) -> Self {
         let status_code = StatusCode::BAD_REQUEST.as_u16();
         Self { status_code, ..Self::new(ErrorCode::ValidationError, error) }
@@ -178,7 +178,7 @@ impl ApiError {
         Self::from(ErrorBody::new(ErrorCode::Forbidden, reason))
     }
 
-    /// What the client is told.
+    /// Returns the body.
     pub(crate) fn body(&self) -> &ErrorBody {
         match self {
             Self::Unauthorized(body)

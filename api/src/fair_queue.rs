@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many may wait.
+/// Maximum waiting requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     /// For each member.
@@ -71,7 +71,7 @@ impl<G: Name, M: Name> FairQueue<G, M> {
     /// Waits for a turn. Whoever stops waiting loses nothing and delays nobody.
     ///
     /// # Errors
-    /// When there is no room to wait.
+    /// If there is no room to wait.
     pub async fn turn(&self, group: G, member: M, room: Room) -> Result<FairTurn<G, M>, Crowded> {
         let turn = {
             let mut state = lock(&self.0);

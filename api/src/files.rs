@@ -35,7 +35,7 @@ pub struct Files {
     uploads: Arc<Mutex<Vec<Reserved>>>,
 }
 
-/// Where the bytes of files are kept.
+/// Store of the bytes of files.
 pub struct FileStore {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
@@ -50,7 +50,7 @@ pub struct FileStore {
 /// Tells how many bytes are free; none when that can't be found out.
 pub type FreeBytes = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// How much may be kept.
+/// Quotas of files.
 #[derive(Clone, Copy, Debug)]
 pub struct FileQuotas {
     /// Maximum bytes of the files of a user; 0 is no limit.
@@ -68,7 +68,7 @@ pub(crate) struct Kept {
     pub(crate) of_business: u64,
 }
 
-/// What goes wrong with the bytes of files.
+/// Errors of the bytes of files.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// The store failed, or can't be reached.
@@ -91,7 +91,7 @@ pub enum FilesError {
         "the files of {whose} take {kept_bytes} of {quota_bytes} bytes already: delete messages whose files nobody needs any more"
     )]
     OverQuota {
-        /// Whose quota it is.
+        /// Owner of the quota.
         whose: &'static str,
         /// Bytes that are kept.
         kept_bytes: u64,
@@ -142,12 +142,12 @@ impl Drop for Permit {
     }
 }
 
-/// What was taken in.
+/// Bytes that were stored.
 pub(crate) struct TakenIn {
     pub(crate) size_bytes: u64,
     /// In hexadecimal digits.
     pub(crate) sha256: String,
-    /// What the first bytes look like, if they look like anything.
+    /// Type that the first bytes look like, if they do.
     pub(crate) looks_like: Option<&'static str>,
 }
 
@@ -157,15 +157,15 @@ pub(crate) struct TakenIn {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileInfo {
     id: String,
-    /// What its uploader calls it
+    /// Name given by the uploader
     name: String,
-    /// How long it is, in bytes
+    /// Size in bytes
     size: u64,
-    /// What it is
+    /// Media type
     content_type: String,
     /// SHA-256 of its bytes, in hexadecimal digits
     sha256: String,
-    /// Where it can be had, with the token of somebody who may
+    /// URL, for users who may read the file
     url: String,
 }
 
@@ -330,7 +330,7 @@ impl Files {
     /// Deletes the bytes of a file. Repeating it changes nothing.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn delete(&self, id: FileId) -> Result<(), FilesError> {
         match self.store.store.delete(&path(id)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -345,7 +345,7 @@ fn path(id: FileId) -> Path {
     Path::from_iter([&id[id.len() - 2..], &id])
 }
 
-/// What a file is, by what its uploader says and by what it looks like; the latter, when they contradict each other.
+/// Returns the type of a file by its declared type and by its first bytes; the latter, if they contradict each other.
 pub(crate) fn content_type(said: Option<&str>, looks_like: Option<&str>) -> Result<ContentType, String> {
     let said = said.map(ContentType::parse).transpose().map_err(|invalid| invalid.to_string())?;
     let looks_like = looks_like.and_then(|kind| ContentType::parse(kind).ok());

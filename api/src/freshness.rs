@@ -11,7 +11,7 @@ use projections::{Checkpoint, NotThereYet, ReadModel};
 use crate::Api;
 use crate::error::ApiError;
 
-/// How long a reader who says what they must see is made to wait for it.
+/// Time that a read with a position may wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Api {

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::Api;
 
-/// How long the log may take to answer before the node counts as not ready.
+/// Time that the log may take to answer before the node is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a projection that is behind may stand still before the node counts as degraded.
+/// Time for which a projection with a lag may stall before the node is degraded.
 const STALL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process runs.

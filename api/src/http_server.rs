@@ -31,16 +31,16 @@ use crate::limits::network_of;
 use crate::patience::{PatientAcceptor, PatientStream};
 use crate::shares::{Share, Shares};
 
-/// How long a client may take to say the head of a request, from when it could begin to.
+/// Time that a client may take to send the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_mins(1);
 /// Maximum bytes of the head of a request, and of what is read ahead of a body: whoever says half of a head holds as much.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// How long to wait after a connection couldn't be accepted: there are none to be had at once.
+/// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Minimum time between two log lines about connections that were not accepted.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
-/// How many connections there may be.
+/// Limits of connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     /// Maximum from an address, or network of version 6; 0 is no limit.
@@ -89,7 +89,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    /// How many there are to complain about, if it is time to.
+    /// Returns the number of unreported failures, if it is time to report them.
     fn another(&mut self) -> Option<u64> {
         self.unsaid += 1;
         if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {

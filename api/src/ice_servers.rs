@@ -1,4 +1,4 @@
-//! How the clients of a call find a way to each other: STUN and TURN servers, with credentials that run out.
+//! STUN and TURN servers for calls, with credentials that expire.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ pub struct Turn {
     pub urls: Vec<String>,
     /// The secret, as in coturn's `static-auth-secret`.
     pub secret: String,
-    /// How long credentials are good for, in seconds.
+    /// Life of credentials, in seconds.
     pub ttl_s: i64,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Turn {
     }
 }
 
-/// What a person authenticates with at a TURN server.
+/// Credentials at a TURN server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TurnCredentials {
     pub(crate) username: String,

@@ -1,4 +1,4 @@
-//! Who sends a request: found out and counted once, before anything of its body is read.
+//! Sender of a request: identified and counted once, before its body is read.
 
 use commands::{Caller, Claims, Identified};
 use domain::Timestamp;
@@ -71,7 +71,7 @@ fn shown_token(api: &Api, request: &Request) -> Option<(Claims, Timestamp)> {
     api.tokens.check_any(bearer.token())
 }
 
-/// Whose tokens are good under a path.
+/// Returns the API of a path.
 fn audience_of(path: &str) -> Option<Audience> {
     let api = path.strip_prefix("/api/")?.split('/').next()?;
     match api {

@@ -18,7 +18,7 @@ const HEADERS: usize = 16;
 const KEPT_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// Where answers are written: an answer takes as much memory as it is long, and needs none to grow into.
+    /// Buffer in which answers are written, so that each takes as much memory as it is long.
     static DRAFT: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
 }
 

@@ -8,7 +8,7 @@ use poem_openapi::types::ParseFromJSON;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::DeserializeOwned;
 
-/// What is wrong is said in so many characters at most: it may quote what was sent.
+/// Maximum length of a reason, in characters: it may quote the request.
 const MAX_REASON_CHARS: usize = 200;
 
 /// A JSON body, documented as [`Json`] is.
@@ -43,7 +43,7 @@ impl<'a, T: ParseFromJSON + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
-/// What a JSON object says, or what is wrong with it: the field first, where it is one field's fault.
+/// Parses a JSON object; the error names the field, if it is one field's fault.
 pub(crate) fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, String> {
     // Serde would take an array for the fields in their order.
     if json.trim_ascii_start().first() != Some(&b'{') {

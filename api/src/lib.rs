@@ -1,4 +1,4 @@
-//! What Switchboard shows to the world: REST, its explorer, and the live streams, all on one port.
+//! The public interface: REST, its explorer, and the live streams, all on one port.
 //!
 //! A request passes through [`server`] (panics and errors become the standard error, origins are checked, bodies are bounded),
 //! then a handler. Handlers translate: what the request says into a command or a query, and the answer into the contract's JSON.
@@ -45,7 +45,7 @@ use std::sync::Arc;
 use cluster::{Presence, Tickets};
 use commands::{Clock, Commands, Ids};
 use event_store::EventStore;
-use projections::{Foundations, ReadModels};
+use projections::{ReadModels, Sources};
 
 pub use audit::{AuditGate, catalogue_document, write_audit_line};
 pub use client_address::{NoNetwork, TrustedProxies};
@@ -63,19 +63,19 @@ pub use tokens::{SigningKey, Tokens};
 
 /// Everything that handlers work with.
 pub struct Api {
-    /// What can be done.
+    /// Commands.
     pub commands: Arc<Commands>,
-    /// What is read from tables.
+    /// Queries.
     pub read_models: ReadModels,
-    /// What the projections stand on, for those who look after them.
-    pub projections: Foundations,
-    /// Who is online.
+    /// Dependencies of the projections, for operating them.
+    pub projections: Sources,
+    /// Presence of users.
     pub presence: Presence,
-    /// What browsers open streams with.
+    /// Tickets with which browsers open streams.
     pub tickets: Tickets,
     /// The bytes of files.
     pub files: Files,
-    /// How the clients of calls find each other.
+    /// STUN and TURN servers.
     pub ice_servers: IceServers,
     /// The log, for the live streams and for health.
     pub store: Arc<dyn EventStore>,
@@ -87,14 +87,14 @@ pub struct Api {
     pub ids: Arc<dyn Ids>,
     /// Web pages that may use this server.
     pub own_pages: OwnPages,
-    /// How often.
+    /// Rate limits.
     pub limits: Limits,
-    /// How many live connections.
+    /// Limits of live connections.
     pub live_limits: LiveLimits,
-    /// Who reads the history, in turns.
+    /// Turns of readers of the history.
     pub audit_gate: AuditGate,
     /// Proxies that say where requests come from.
     pub trusted_proxies: TrustedProxies,
-    /// What `/metrics` shows.
+    /// Metrics of `/metrics`.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

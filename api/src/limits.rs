@@ -1,4 +1,4 @@
-//! How often. The contract's limits: a burst of the limit passes, and is refilled evenly over the minute (GCRA). Kept per node.
+//! Rate limits of the contract: a burst of the limit passes, and is refilled evenly over the minute (GCRA). Kept for each node.
 
 use std::cell::Cell;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ use poem::http::{HeaderName, HeaderValue};
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::identity::Checked;
 
-/// Who is counted at authentication: the account that somebody logs in to, whether it exists or not (the email is in the form by
+/// Subject counted at authentication: the account that somebody logs in to, whether it exists or not (the email is in the form by
 /// which emails are compared), or the session that somebody refreshes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Who {
@@ -25,7 +25,7 @@ enum Who {
     Session(SessionId),
 }
 
-/// What a client says over a live stream, by how often it may.
+/// Kinds of client events, by their rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emit {
     /// Signalling of calls: it comes in bursts.
@@ -45,7 +45,7 @@ type Limiter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateI
 
 /// One limit: so many a minute for each of those it counts.
 struct Limit<K: Clone + Eq + Hash> {
-    /// What answers call it.
+    /// Name in answers.
     name: &'static str,
     per_minute: u32,
     limiter: Limiter<K>,
@@ -57,7 +57,7 @@ pub struct Limits {
     authentication: Option<Limit<Who>>,
     /// Everything else, by session.
     requests: Option<Limit<SessionId>>,
-    /// What nobody in particular asks, by where it comes from.
+    /// Anonymous requests, by address.
     addresses: Option<Limit<IpAddr>>,
     signals: Limit<SessionId>,
     typing: Limit<SessionId>,
@@ -79,9 +79,9 @@ pub struct RateLimits {
     pub handshakes: u32,
 }
 
-/// How a client stands with the limit that its request was counted by.
+/// Remaining allowance of the limit that counted a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Standing {
+struct Allowance {
     name: &'static str,
     per_minute: u32,
     /// Requests that would pass now.
@@ -92,21 +92,21 @@ struct Standing {
 
 tokio::task_local! {
     /// The limit that counts the request at hand; the last one, when several do.
-    static STANDING: Cell<Option<Standing>>;
+    static ALLOWANCE: Cell<Option<Allowance>>;
 }
 
 /// The headers that tell a client how it stands with its limits (the IETF's draft of the `RateLimit` fields).
-pub(crate) struct LimitHeaders(Option<Standing>);
+pub(crate) struct LimitHeaders(Option<Allowance>);
 
 /// Answers a request, and learns by which limit it was counted meanwhile. Not an `async fn`: those keep what they are given twice.
 pub(crate) fn counted<T>(answering: impl Future<Output = T>) -> impl Future<Output = (T, LimitHeaders)> {
-    STANDING.scope(Cell::new(None), answering.map(|answer| (answer, LimitHeaders(STANDING.with(Cell::get)))))
+    ALLOWANCE.scope(Cell::new(None), answering.map(|answer| (answer, LimitHeaders(ALLOWANCE.with(Cell::get)))))
 }
 
 impl LimitHeaders {
     /// Adds them, if the request was counted.
     pub(crate) fn set(self, response: &mut Response) {
-        let Some(Standing { name, per_minute, remaining, reset_s }) = self.0 else { return };
+        let Some(Allowance { name, per_minute, remaining, reset_s }) = self.0 else { return };
         let policy = format!("\"{name}\";q={per_minute};w=60");
         let limit = format!("\"{name}\";r={remaining};t={reset_s}");
         for (name, value) in [("ratelimit-policy", policy), ("ratelimit", limit)] {
@@ -142,9 +142,9 @@ impl<K: Clone + Eq + Hash> Limit<K> {
                 (0, (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
             }
         };
-        let standing = Standing { name: self.name, per_minute: self.per_minute, remaining, reset_s };
+        let allowance = Allowance { name: self.name, per_minute: self.per_minute, remaining, reset_s };
         // What is said over a live stream has no headers.
-        let _ = STANDING.try_with(|slot| slot.set(Some(standing)));
+        let _ = ALLOWANCE.try_with(|slot| slot.set(Some(allowance)));
         counted.map(drop).map_err(|_| {
             let body = ErrorBody::new(ErrorCode::RateLimit, format!("Too many requests: try again in {reset_s} s"));
             ApiError::RateLimit(poem_openapi::payload::Json(body), reset_s)
@@ -244,7 +244,7 @@ impl Limits {
     }
 }
 
-/// Whom an address stands for: one of version 6 is one of a great many that somebody has.
+/// Returns the network that an address stands for: a user of version 6 has a great many addresses.
 #[must_use]
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -27,10 +27,10 @@ pub(crate) enum Tag {
     /// The people of a business
     #[oai(rename = "Admin: users")]
     Users,
-    /// What people have written
+    /// Messages of users
     #[oai(rename = "Admin: messages")]
     AdminMessages,
-    /// What is built from the history
+    /// Read models
     #[oai(rename = "Admin: projections")]
     Projections,
     /// The history
@@ -48,7 +48,7 @@ pub(crate) enum Tag {
     /// Calling people
     #[oai(rename = "Messenger: calls")]
     Calls,
-    /// What happened, for those who poll; and opening streams from browsers
+    /// Events for clients that poll, and tickets for browsers
     #[oai(rename = "Messenger: events")]
     Events,
     /// The people of one's business
@@ -99,7 +99,7 @@ fn service() -> OpenApiService<All, ()> {
 /// The OpenAPI document, as `/openapi.json` serves it.
 ///
 /// # Panics
-/// When the framework writes a document that isn't JSON.
+/// If the framework writes a document that is not JSON.
 #[must_use]
 pub fn document() -> String {
     let mut document = serde_json::from_str(&service().spec()).expect("the framework writes JSON");
@@ -147,7 +147,7 @@ fn fixed(content_type: &'static str, content: String) -> impl Endpoint<Output = 
     make_sync(move |_| Response::builder().content_type(content_type).body(content.clone()))
 }
 
-/// What leaves out the fields that it has no value for: browsers take it as it is, and know no null there.
+/// Types that omit fields without a value: browsers accept no null there.
 const WITHOUT_NULLS: [&str; 1] = ["IceServer"];
 
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
@@ -223,7 +223,7 @@ fn add_examples(operation: &mut Value) {
     }
 }
 
-/// What may be missing in a body may be null as well, which the framework doesn't say.
+/// Allows null for optional fields of a body, which the framework does not declare.
 fn allow_nulls(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();

@@ -1,7 +1,7 @@
-//! Which web pages may use this server. A page of this very server always may, a client that is no page too; other pages only if
+//! Web pages that may use this server. A page of this very server always may, a client that is no page too; other pages only if
 //! the operator lists them. For REST and for every handshake of a live stream alike.
 //!
-//! What is this very server is said by the connection, and not by the request: by the address that the client has reached. Pages of any
+//! The server's own address is told by the connection, and not by the request: it is the address that the client has reached. Pages of any
 //! other name are others', also where that name leads here (DNS rebinding). Only a proxy of the operator's is believed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -57,7 +57,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// Whether an origin is named by the operator.
+    /// Returns true if the operator lists an origin.
     fn lists(&self, origin: &str) -> bool {
         matches!(self, Self::Listed(_)) && self.allow(origin)
     }
@@ -83,7 +83,7 @@ fn is_localhost(origin: &str) -> bool {
     })
 }
 
-/// What the operator says of the pages that may use this server.
+/// Web pages that may use this server, as configured.
 #[derive(Clone, Debug, Default)]
 pub struct OwnPages {
     /// Pages that may, besides the server's own.
@@ -126,7 +126,7 @@ impl<E: Endpoint<Output = Response> + 'static> Origins<E> {
     }
 }
 
-/// Whose page a request comes from.
+/// Owner of the page that a request comes from.
 enum Whose {
     /// This server's, or nobody's: a client that is no page names none.
     Own,
@@ -212,7 +212,7 @@ fn socket_address(address: &Addr) -> Option<SocketAddr> {
     address.as_socket_addr().copied()
 }
 
-/// Whether a host, with the port if it isn't the usual one, is at an address.
+/// Returns true if a host, with the port unless it is the usual one, is at an address.
 fn is_at(authority: &str, usual_port: u16, address: SocketAddr) -> bool {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -231,7 +231,7 @@ fn is_at(authority: &str, usual_port: u16, address: SocketAddr) -> bool {
     }
 }
 
-/// Whether an address is one by which `localhost` goes.
+/// Returns true if `localhost` may mean an address.
 fn is_loopback_name(ip: IpAddr) -> bool {
     ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }

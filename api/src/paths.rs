@@ -1,4 +1,4 @@
-//! What a path leads to. The framework nests routes in routes by making each request anew, which takes as long as all that the request
+//! Endpoints of paths. The framework nests routes in routes by making each request anew, which takes as long as all that the request
 //! is for; here they are looked up.
 
 use std::collections::HashMap;

@@ -16,9 +16,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::answer_pace::{AnswerPace, Upgraded};
 
-/// How long a client may take in nothing while something waits for it.
+/// Time for which a client may read nothing while data waits for it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may pass in either direction, be it between requests or in the middle of one. Live streams are pinged three
+/// Maximum time without data in either direction, between requests or within one. Live streams are pinged three
 /// times as often.
 const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 
@@ -53,9 +53,9 @@ pub(crate) struct PatientStream<S> {
     last_passed: Instant,
     is_given_up: bool,
     pace: AnswerPace,
-    /// Whoever waits for the other side to say something.
+    /// Waker of a pending read.
     reader: Option<Waker>,
-    /// What goes with it, whoever serves it in the end.
+    /// Value held until the stream is dropped, even if it is upgraded.
     _held: Option<Box<dyn Send + Sync>>,
 }
 
@@ -76,7 +76,7 @@ impl<S> PatientStream<S> {
         self.pace.upgraded().clone()
     }
 
-    /// Whether the other side has not taken in yet what was last written.
+    /// Returns true if the client has not yet read what was last written.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
     }

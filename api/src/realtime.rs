@@ -54,11 +54,11 @@ pub use self::connections::LiveLimits;
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Events that may wait for a stream of ours to be written, and answers.
 const STREAM_FRAMES: usize = 64;
-/// How long clients have to take notice when the server closes their connections.
+/// Time that clients get to notice that the server closes their connections.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked whose token has run out.
+/// Interval of the search for expired connections.
 const EXPIRY_LOOK: Duration = Duration::from_secs(1);
-/// How often it is looked who has stopped typing without saying so.
+/// Interval of the search for users who have stopped typing without saying so.
 const TYPING_LOOK: Duration = Duration::from_millis(250);
 
 /// The live streams of this node, and what feeds them.
@@ -67,7 +67,7 @@ pub struct Realtime {
     shared: Arc<Shared>,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 pub(crate) struct Shared {
     pub(crate) api: Arc<Api>,
     connections: Connections,
@@ -98,7 +98,7 @@ impl Realtime {
         Self { socket_io: SocketIo::new(shared.clone()), shared }
     }
 
-    /// What handlers of requests need of it.
+    /// Returns the shared state, for request handlers.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
@@ -157,13 +157,13 @@ impl Realtime {
     }
 }
 
-/// What somebody who polls has missed.
+/// Missed events of a client that polls.
 pub(crate) struct Polled {
     /// Position, type and data of each event.
     pub(crate) events: Vec<(Position, &'static str, Value)>,
     /// The place after them.
     pub(crate) position: Position,
-    /// Whether that is all.
+    /// True if there are no more.
     pub(crate) is_all: bool,
 }
 
@@ -207,7 +207,7 @@ impl Shared {
         }
     }
 
-    /// What somebody has missed since a position, at most `limit` events of the log.
+    /// Returns missed events since a position, at most `limit` events of the log.
     pub(crate) async fn poll(&self, caller: Caller, since: Position, limit: u32) -> Result<Polled, ApiError> {
         let _turn = self.replays.poll_turn(caller.business_id, caller.user_id).await?;
         let missed = self.replays.missed(self, caller.business_id, caller.user_id, since, limit).await?;

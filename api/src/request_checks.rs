@@ -1,4 +1,4 @@
-//! What a request must be like before any handler sees it: bodies of the JSON API are bounded, whether they say how long they
+//! Checks of a request before any handler sees it: bodies of the JSON API are bounded, whether they say how long they
 //! are or not, and headers that mean something are clear.
 
 use std::io;
@@ -30,7 +30,7 @@ const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 /// Bodies larger than that which a node holds at once: 64 MiB of them at most. Valid ones are rare.
 const LARGE_BODIES_AT_ONCE: usize = 32;
-/// How many of them may be of one session, and come from one address.
+/// Maximum for a session, and for an address.
 const OF_A_SESSION: usize = 4;
 const OF_AN_ADDRESS: usize = LARGE_BODIES_AT_ONCE / 2;
 
@@ -38,17 +38,17 @@ const OF_AN_ADDRESS: usize = LARGE_BODIES_AT_ONCE / 2;
 const SMALL_OF_A_SESSION: usize = 256;
 const SMALL_OF_AN_ADDRESS: usize = 64;
 
-/// How much more of a body that is too large is read, and for how long, so that its client gets to hear so.
+/// Maximum bytes and time of discarding a body that is too large, so that its client gets the answer.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 const DISCARDING: Duration = Duration::from_secs(10);
 
-/// How long a body of the JSON API may take to come.
+/// Maximum time of a JSON body.
 const READING: Duration = Duration::from_secs(30);
 const TOO_SLOW: &str = "The body takes too long to come";
 const TOO_MANY: &str = "Too many large requests at once: try again";
 const TOO_MANY_OF_YOURS: &str = "Too many requests of yours at once: wait for one of them";
 
-/// Where bodies are files.
+/// Path of uploads, whose bodies are files.
 const UPLOADS: &str = "/api/messenger/files";
 
 /// Headers that change what a request means: there is one of each at most, in plain characters. The framework takes others for
@@ -106,7 +106,7 @@ pub(crate) struct Large<'a> {
     _of_address: Option<Share<IpAddr>>,
 }
 
-/// What is held of a request's body until it is answered.
+/// Place of a request's body until it is answered.
 pub(crate) enum Held<'a> {
     /// Nothing, or all of it, and room for that if it is large.
     Body(#[expect(dead_code, reason = "it is held, and let go when this is dropped")] Option<Large<'a>>),
@@ -135,7 +135,7 @@ enum Unread {
     Broken(io::Error),
 }
 
-/// Who sends a body.
+/// Sender of a body.
 pub(crate) struct Sender {
     /// The session, if one was shown; or why it is of no use.
     session: Option<Result<SessionId, ApiError>>,

@@ -9,7 +9,7 @@ use metrics::Histogram;
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
-/// What is kept of a request until it is answered.
+/// Data of a request until it is answered.
 pub(crate) struct Asked {
     method: Method,
     pub(crate) path: String,
@@ -23,7 +23,7 @@ impl Asked {
     }
 }
 
-/// Where requests are noted.
+/// Log of requests.
 #[derive(Default)]
 pub(crate) struct RequestLog {
     /// To find a figure by its labels takes longer than to add to it.

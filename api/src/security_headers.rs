@@ -1,4 +1,4 @@
-//! What browsers are told to refrain from, on every answer that doesn't say otherwise itself.
+//! Security headers of every answer that does not set them itself.
 
 use poem::Response;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};

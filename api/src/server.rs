@@ -87,7 +87,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Answers<E> {
     }
 }
 
-/// What anybody may ask, and costs something to answer.
+/// Anonymous requests that cost something to answer.
 struct Counted<E> {
     api: Arc<Api>,
     endpoint: E,

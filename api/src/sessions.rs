@@ -17,16 +17,16 @@ use crate::paging::page;
 #[serde(rename_all = "camelCase")]
 struct Session {
     id: String,
-    /// Which API it is for: `messenger` or `admin`
+    /// API of the session: `messenger` or `admin`
     audience: String,
-    /// What the device called itself when it logged in
+    /// Name that the device gave itself at login
     user_agent: Option<String>,
     started_at: String,
-    /// When it was refreshed last
+    /// Time of the last refresh
     refreshed_at: Option<String>,
-    /// When it ends unless it is refreshed
+    /// Expiry, unless it is refreshed
     expires_at: String,
-    /// Whether it is the one that asks
+    /// True for the session of this request
     current: bool,
 }
 

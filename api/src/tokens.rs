@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const ISSUER: &str = "switchboard";
-/// How far the clocks of nodes may be apart.
+/// Maximum difference between the clocks of nodes, in seconds.
 const LEEWAY_S: u64 = 5;
 /// Tokens that are remembered once they have been checked: to find one again takes a fraction of the time.
 const REMEMBERED: usize = 10_000;
-/// What tokens are for.
+/// Audiences of tokens.
 const AUDIENCES: [Audience; 2] = [Audience::Admin, Audience::Messenger];
 
 /// A key that tokens are signed with. All nodes have the same.
@@ -40,7 +40,7 @@ struct Keys {
     good: quick_cache::sync::Cache<Box<str>, Good>,
 }
 
-/// What a good token says, and when it runs out.
+/// Claims of a valid token, and its expiry.
 #[derive(Clone, Copy)]
 struct Good {
     claims: Claims,
@@ -48,7 +48,7 @@ struct Good {
 }
 
 impl Good {
-    /// Whether it hasn't run out since, by the library's own rule.
+    /// Returns true if it has not expired since, by the library's own rule.
     fn is_good_at(&self, now_s: i64) -> bool {
         self.expires_s >= now_s.saturating_sub(LEEWAY_S.cast_signed())
     }
@@ -85,7 +85,7 @@ pub(crate) struct AccessToken {
     pub(crate) expires_at: Timestamp,
 }
 
-/// What stands in a token. Times are in seconds since 1970.
+/// Claims of a token. Times are in seconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     iss: String,
@@ -134,7 +134,7 @@ impl Tokens {
         AccessToken { token, expires_at }
     }
 
-    /// What a token says and when it runs out, if it is one of ours, for this API, and of this hour.
+    /// Returns the claims and the expiry of a token, if it is one of ours, for this API, and not expired.
     pub(crate) fn check(&self, token: &str, audience: Audience) -> Option<(Claims, Timestamp)> {
         self.check_any(token).filter(|(claims, _)| claims.audience == audience)
     }

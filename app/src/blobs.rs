@@ -1,4 +1,4 @@
-//! Where the bytes of files are kept, as the operator says.
+//! The store of the bytes of files, as configured.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use object_store::{ObjectStore, RetryConfig};
 use crate::machine;
 use crate::settings::Settings;
 
-/// What went wrong with the store of files.
+/// Errors of the store of files.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobsError {
     #[error("the directory for files {path} can't be made")]
@@ -32,14 +32,14 @@ const S3_PART_BYTES: usize = 5 * 1024 * 1024;
 /// Files that are taken in at once.
 const LOCAL_UPLOADS: usize = 256;
 const S3_UPLOADS: usize = 64;
-/// How long an upload may go on, and more.
+/// Age after which an unfinished upload is abandoned: longer than any upload may take.
 const UNFINISHED_PATIENCE: Duration = Duration::from_hours(24);
-/// How long S3 may fail before whoever waits is told.
+/// Time for which S3 may fail before a request does.
 const S3_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Opens the store.
 ///
-/// What an installation keeps is under its own name: another one, with another database, must not take it for nobody's.
+/// Opens the store. Files are kept under the installation's own name, so that another installation does not sweep them.
 pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, BlobsError> {
     let bytes = |megabytes: u64| megabytes.saturating_mul(1024 * 1024);
     let quotas = FileQuotas {

@@ -1,4 +1,4 @@
-//! What the server does now and then, by itself. Each of these never returns.
+//! Background tasks of the server. None of them returns.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::keys::{self, MasterKey};
 use crate::settings::{Settings, ms};
 
-/// How often logins that were reserved for nobody, and files that no message carries, are looked for.
+/// Interval of the sweeps of unfinished logins and of files without a message.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How often calls that have rung for too long are looked for: how late they may be missed.
+/// Interval of the search for calls that have rung too long: the maximum delay of `call:missed`.
 const RING_LOOK: Duration = Duration::from_millis(250);
-/// How often calls without their parties are looked for.
+/// Interval of the search for calls without connected users.
 const LOST_CALL_LOOK: Duration = Duration::from_secs(1);
-/// How often old events of the feed are looked for.
+/// Interval of the feed's retention.
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
-/// How often bytes that belong to no file are looked for, and how many files are looked up at once.
+/// Interval of the sweep of bytes without a file, and number of files looked up at once.
 const ORPHAN_INTERVAL: Duration = Duration::from_hours(24);
 const ORPHAN_PAGE: usize = 1000;
 /// As many orphans are no reason to wonder.
 const FEW_ORPHANS: usize = 20;
-/// How often readings of the history are looked for that are to be recorded.
+/// Interval of recording summed-up readings of the history.
 const READINGS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often figures and limits that have piled up are tidied.
+/// Interval of tidying metrics and limits.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Releases logins that were reserved for somebody who was never created.

@@ -19,7 +19,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const USED_LATELY: Duration = Duration::from_secs(1);
 const OLDEST_MAJOR_VERSION: u32 = 15;
 
-/// What went wrong with the database.
+/// Errors of the database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DatabaseError {
     #[error(transparent)]
@@ -117,7 +117,7 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
 /// Brings a database up to date. Nodes that start together wait for each other.
 ///
 /// # Errors
-/// When a migration fails, or the database has one that this program doesn't know.
+/// If a migration fails, or the database has one that this program doesn't know.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     sqlx::migrate!("../migrations").run(pool).await
 }

@@ -19,10 +19,10 @@ const NONCE_BYTES: usize = 24;
 const SIGNING: &str = "signing";
 const KEYED_HASH: &str = "keyed-hash";
 const FIRST: &str = "1";
-/// How long every node is given to learn of a new key. Each looks four times as often.
+/// Time that every node gets to learn of a new key. Each looks four times as often.
 pub(crate) const LEARNING: Duration = Duration::from_mins(2);
 
-/// What went wrong with the keys.
+/// Errors of the keys.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     #[error("SWITCHBOARD_MASTER_KEY must be 64 hexadecimal digits")]

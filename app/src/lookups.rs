@@ -1,4 +1,4 @@
-//! What commands look up, answered by the read models.
+//! Lookups of commands, answered by the read models.
 
 use async_trait::async_trait;
 use commands::{ActiveCall, LookupError, Lookups, UnfinishedLogin};

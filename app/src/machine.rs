@@ -1,4 +1,4 @@
-//! What the process asks of the machine it runs on: files that nobody else can read, and enough descriptors.
+//! Requirements of the process on its machine: private files, and enough file descriptors.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit, umask};
 
-/// What only a data directory has in it.
+/// Names found in a data directory only.
 const OWN_NAMES: [&str; 2] = ["master.key", "postgres/PG_VERSION"];
 /// Descriptors to ask for where the hard limit is more than the machine gives, as macOS does.
 const FALLBACK_DESCRIPTORS: u64 = 10_240;
@@ -39,7 +39,7 @@ pub(crate) fn raise_descriptor_limit() -> Option<u64> {
 /// are made as usual: whoever may have something in it has to pass through them.
 ///
 /// # Errors
-/// When it can't be made.
+/// If it can't be made.
 pub(crate) fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if !path.exists() {
         if let Some(parent) = path.parent() {

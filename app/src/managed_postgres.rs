@@ -44,19 +44,19 @@ pub enum ManagedPostgresError {
     /// The file system is in the way.
     #[error("can't {attempted} {path}")]
     Files {
-        /// What was being done.
+        /// Operation that failed.
         attempted: &'static str,
         /// To what.
         path: PathBuf,
-        /// What went wrong.
+        /// Cause.
         source: io::Error,
     },
     /// A program of Postgres failed.
     #[error("{program} failed: {output}")]
     Program {
-        /// Which one.
+        /// The program.
         program: &'static str,
-        /// What it said.
+        /// Its output.
         output: String,
     },
     /// Postgres started and didn't become ready.
@@ -80,7 +80,7 @@ impl ManagedPostgres {
     /// are looked for in `bin_dir`, or without it wherever they usually are.
     ///
     /// # Errors
-    /// When there are no binaries, when they are of another major version than the cluster, when another process works in the
+    /// If there are no binaries, when they are of another major version than the cluster, when another process works in the
     /// directory, or when Postgres itself fails.
     pub async fn start(data_dir: &Path, bin_dir: Option<&Path>) -> Result<Self, ManagedPostgresError> {
         ensure_private_dir(data_dir).map_err(files("make", data_dir))?;
@@ -101,23 +101,23 @@ impl ManagedPostgres {
         Ok(postgres)
     }
 
-    /// Whether there is a cluster in `data_dir`, running or not.
+    /// Returns true if there is a cluster in `data_dir`, running or not.
     #[must_use]
     pub fn is_in(data_dir: &Path) -> bool {
         Cluster::in_dir(data_dir).is_ok_and(|cluster| cluster.dir().exists())
     }
 
-    /// How to connect to the database of a server that another process runs in `data_dir`.
+    /// Returns the options to connect to a server that another process runs in `data_dir`.
     ///
     /// # Errors
-    /// When there can't be one.
+    /// If there can't be one.
     pub fn beside(data_dir: &Path) -> Result<PgConnectOptions, ManagedPostgresError> {
         let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
         let cluster = Cluster::in_dir(&data_dir)?;
         Ok(connect_options(cluster.socket_dir(), DATABASE))
     }
 
-    /// How to connect to one of its databases.
+    /// Returns the options to connect to one of its databases.
     #[must_use]
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
         connect_options(&self.socket_dir, database)

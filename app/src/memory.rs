@@ -1,4 +1,4 @@
-//! Where memory comes from, and how it is given back.
+//! The allocator, and returning memory to the operating system.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What the allocator is told. It looks for it in the environment, and before anything of ours runs.
+/// Options of the allocator. It reads them from the environment before `main`.
 const OPTIONS: [(&str, &str); 2] = [
     // Whoever frees the last thing on a page gives the page back. Otherwise it is left to the thread that has made it, which may have
     // nothing to do for hours: half of what ten thousand connections had needed stayed when they had gone.
@@ -17,7 +17,7 @@ const OPTIONS: [(&str, &str); 2] = [
     ("MIMALLOC_PURGE_DELAY", "200"),
 ];
 
-/// How often it is looked whether there is memory that the operating system may get.
+/// Interval of returning free memory to the operating system.
 const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Has memory given back that nothing needs any more. Never returns.

@@ -46,7 +46,7 @@ pub(crate) struct SlowHashes {
     turns: FairQueue<Group, Member>,
     /// Logins at each business that wait or are computed.
     at_businesses: Shares<BusinessId>,
-    /// What is verified when there is no hash, so that it takes as long.
+    /// Hash that is verified if there is none, so that this takes as long.
     decoy: String,
 }
 

@@ -8,7 +8,7 @@ use api::{
     Realtime, Tokens, TrustedProxies, Turn,
 };
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
-use commands::{Clock, Commands, FirstSuperAdmin, Foundations, Ids};
+use commands::{Clock, Commands, Dependencies, FirstSuperAdmin, Ids};
 use domain::{EmailAddress, Password};
 use event_store::{Position, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -31,9 +31,9 @@ use crate::{blobs, chores, demo, machine, memory, system};
 
 /// Maximum wait, at start, for the connection to other nodes.
 const BUS_PATIENCE: Duration = Duration::from_secs(5);
-/// How long requests that have been accepted may take to finish once the server is told to stop.
+/// Time that accepted requests may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long the database may take to be closed; our own is shut down with it.
+/// Time that closing the database may take; the private Postgres is shut down with it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// Descriptors that connections of clients leave to everything else, such as the files that they take in: half of all where there are
 /// few.
@@ -116,14 +116,14 @@ async fn serve_on(
     let head = store.head().await?;
 
     let mut background = JoinSet::new();
-    let projections = projections::Foundations { store: store.clone(), pool: pool.clone() };
+    let projections = projections::Sources { store: store.clone(), pool: pool.clone() };
     let own_writes_wait = settings.own_writes_wait;
     let read_models = ReadModels::run(&projections, &database.readers, own_writes_wait, &mut background);
 
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
     let installation = keys.keyed_hash.installation();
-    let commands = Arc::new(Commands::new(Foundations {
+    let commands = Arc::new(Commands::new(Dependencies {
         store: store.clone(),
         lookups: Arc::new(ReadModelLookups(read_models.clone())),
         passwords: Arc::new(SlowHashes::new()),
@@ -209,7 +209,7 @@ async fn serve_on(
     outcome
 }
 
-/// How many connections there may be: as many as the machine has descriptors for, but for some that are left for the database, files
+/// Limits of connections: as many as the machine has descriptors for, except some that are left for the database, files
 /// and the like.
 fn connection_limits(settings: &Settings) -> Result<ConnectionLimits, ServeError> {
     let in_all = machine::raise_descriptor_limit().map_or(0, |descriptors| {
@@ -361,7 +361,7 @@ async fn make_first_admin(commands: &Commands, first: FirstAdmin) -> Result<(), 
     Ok(())
 }
 
-/// Where figures are collected. There is one for the process.
+/// Recorder of metrics. There is one for the process.
 fn metrics_recorder() -> metrics_exporter_prometheus::PrometheusHandle {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)

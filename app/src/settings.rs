@@ -67,7 +67,7 @@ pub(crate) enum AuditCommand {
     },
     /// Show people, conversations, messages and calls as they were, as lines of JSON
     State {
-        /// When, like `2025-11-22T10:30:00Z`
+        /// Time, such as `2025-11-22T10:30:00Z`
         #[arg(long)]
         at: Timestamp,
         /// Of this business only, by its id
@@ -170,7 +170,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", default_value = "", global = true)]
     pub(crate) trusted_proxies: String,
 
-    /// Where the log is: `postgres` is the database, `kurrentdb://…` or `esdb://…` a KurrentDB, like
+    /// Store of the log: `postgres` is the database, `kurrentdb://…` or `esdb://…` a KurrentDB, like
     /// `kurrentdb://localhost:2113?tls=false` or `kurrentdb+discover://cluster.example.com:2113`
     #[arg(long, env = "SWITCHBOARD_EVENT_STORE", default_value = "postgres", hide_env_values = true, global = true)]
     pub(crate) event_store: String,
@@ -179,7 +179,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_EVENT_STORE_FILE", conflicts_with = "event_store", global = true)]
     pub(crate) event_store_file: Option<PathBuf>,
 
-    /// How nodes tell each other who types, who is online and how calls are set up: `postgres`, or a NATS server like
+    /// Transport between nodes for typing, presence and call signals: `postgres`, or a NATS server like
     /// `nats://localhost:4222`
     #[arg(long, env = "SWITCHBOARD_BUS", default_value = "postgres", hide_env_values = true, global = true)]
     pub(crate) bus: String,
@@ -188,35 +188,35 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_BUS_FILE", conflicts_with = "bus", global = true)]
     pub(crate) bus_file: Option<PathBuf>,
 
-    /// How long a call rings before it is missed
+    /// Time for which a call rings before it is missed
     #[arg(long, env = "SWITCHBOARD_RING_TIMEOUT", default_value = "45s", value_parser = humantime::parse_duration, global = true)]
     pub(crate) ring_timeout: Duration,
 
-    /// How long a call goes on without either of its parties being connected
+    /// Time for which a call goes on without either user being connected
     #[arg(long, env = "SWITCHBOARD_LOST_CALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration, global = true)]
     pub(crate) lost_call_timeout: Duration,
 
-    /// How long a person stays online after their last device has left
+    /// Time for which a user stays online after their last connection has ended
     #[arg(long, env = "SWITCHBOARD_PRESENCE_GRACE", default_value = "5s", value_parser = humantime::parse_duration, global = true)]
     pub(crate) presence_grace: Duration,
 
-    /// How long an access token is good for, and a live stream that is opened with it
+    /// Life of an access token, and of a live connection that is opened with it
     #[arg(long, env = "SWITCHBOARD_TOKEN_LIFE", default_value = "1h", value_parser = humantime::parse_duration, global = true)]
     pub(crate) token_life: Duration,
 
-    /// How long a read that names no position waits for what its node has written; then it answers with what there is
+    /// Time for which a read without a position waits for the writes of its node before it answers without them
     #[arg(long, env = "SWITCHBOARD_OWN_WRITES_WAIT", default_value = "250ms", value_parser = humantime::parse_duration, global = true)]
     pub(crate) own_writes_wait: Duration,
 
-    /// How far back clients can catch up, in whole days like `90d`; without it, to the beginning
+    /// Age up to which clients can catch up, in whole days like `90d`; without it, everything
     #[arg(long, env = "SWITCHBOARD_FEED_RETENTION", value_parser = humantime::parse_duration, global = true)]
     pub(crate) feed_retention: Option<Duration>,
 
-    /// How long after it was sent a message may be edited
+    /// Time after sending in which a message may be edited
     #[arg(long, env = "SWITCHBOARD_EDIT_WINDOW", default_value = "1d", value_parser = humantime::parse_duration, global = true)]
     pub(crate) edit_window: Duration,
 
-    /// Where the bytes of files are kept: `file` is the data directory, `s3://bucket/prefix` is S3 or what speaks like it
+    /// Store of the bytes of files: `file` is the data directory, `s3://bucket/prefix` is S3 or a compatible store
     #[arg(long, env = "SWITCHBOARD_BLOBS", default_value = "file", global = true)]
     pub(crate) blobs: String,
 
@@ -228,7 +228,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY_FILE", conflicts_with = "aws_secret_access_key", global = true)]
     pub(crate) aws_secret_access_key_file: Option<PathBuf>,
 
-    /// Somebody whose password was set by an administrator has to change it before they use the messenger
+    /// Users change a password set by an administrator before they use the messenger
     #[arg(
         long,
         env = "SWITCHBOARD_FORCE_PASSWORD_CHANGE",
@@ -240,7 +240,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) force_password_change: bool,
 
-    /// How long tokens are signed with the same key
+    /// Time for which tokens are signed with the same key
     #[arg(long, env = "SWITCHBOARD_SIGNING_KEY_LIFE", default_value = "30d", value_parser = humantime::parse_duration, global = true)]
     pub(crate) signing_key_life: Duration,
 
@@ -260,7 +260,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "SWITCHBOARD_TURN_SECRET_FILE", group = "turn_secrets", global = true)]
     pub(crate) turn_secret_file: Option<PathBuf>,
 
-    /// How long credentials for the TURN servers are good for
+    /// Life of credentials for the TURN servers
     #[arg(long, env = "SWITCHBOARD_TURN_TTL", default_value = "12h", value_parser = humantime::parse_duration, global = true)]
     pub(crate) turn_ttl: Duration,
 
@@ -282,11 +282,11 @@ pub(crate) struct Settings {
     #[arg(long, requires = "demo", global = true)]
     pub(crate) demo_public: bool,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", default_value = "human", global = true)]
     pub(crate) log_format: LogFormat,
 
-    /// Which log lines there are, like `info` or `info,api=debug`
+    /// Filter of log lines, like `info` or `info,api=debug`
     #[arg(long, env = "SWITCHBOARD_LOG", default_value = "info", global = true)]
     pub(crate) log: String,
 }
@@ -322,7 +322,7 @@ impl Settings {
     /// The same settings, with the secrets that lie in files.
     ///
     /// # Errors
-    /// When one of the files can't be read.
+    /// If one of the files can't be read.
     pub(crate) fn with_secrets_from_files(mut self) -> Result<Self, SecretFileError> {
         let read = |setting, path: &Option<PathBuf>| path.as_deref().map(|path| read_secret(setting, path)).transpose();
         for (setting, file, secret) in [

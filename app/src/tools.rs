@@ -1,4 +1,4 @@
-//! What operators do at the command line, beside the server or without it.
+//! Tools of operators at the command line, beside the server or without it.
 
 pub(crate) mod audit;
 mod progress;
@@ -7,7 +7,7 @@ pub(crate) mod projections;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use ::projections::{Foundations, Projector, QueryError, RebuildError};
+use ::projections::{Projector, QueryError, RebuildError, Sources};
 use domain::BusinessId;
 use event_store::{EventStore, StoreError};
 
@@ -61,8 +61,8 @@ impl Tools {
         self.log.store()
     }
 
-    fn foundations(&self) -> Foundations {
-        Foundations { store: self.store(), pool: self.database.pool.clone() }
+    fn sources(&self) -> Sources {
+        Sources { store: self.store(), pool: self.database.pool.clone() }
     }
 
     async fn close(self) {
@@ -72,7 +72,7 @@ impl Tools {
 }
 
 impl ToolError {
-    /// Whether whoever reads our output has read enough.
+    /// Returns true if the reader of our output has closed it.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

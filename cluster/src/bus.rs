@@ -28,7 +28,7 @@ pub enum BusError {
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a node hears from the others.
+/// Messages that a node receives from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Another node said this.
@@ -59,7 +59,7 @@ impl Bus {
     /// A bus over a NATS server, under a subject that no other installation uses; and what runs it for as long as it is polled.
     ///
     /// # Errors
-    /// When the address can't be one. A server that can't be reached is waited for.
+    /// If the address can't be one. A server that can't be reached is waited for.
     pub async fn over_nats(
         url: &str,
         subject: String,

@@ -1,5 +1,5 @@
-//! What the nodes of an installation share that is no fact, and so is in no log: messages to each other ([`bus`]), who is online
-//! ([`presence`]), and one-time [`tickets`]. All of it may be lost at any time, and makes up for it by itself.
+//! Transient state that the nodes of an installation share outside of the log: messages ([`bus`]), [`presence`], and single-use
+//! [`tickets`]. All of it may be lost at any time, and is restored without help.
 
 pub mod bus;
 pub mod presence;
@@ -23,9 +23,9 @@ impl std::fmt::Display for NodeId {
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed while {attempted}")]
 pub struct ClusterError {
-    /// What was being done, as the end of a sentence.
+    /// Operation that failed, as the end of a sentence.
     pub attempted: &'static str,
-    /// What went wrong.
+    /// Cause.
     #[source]
     pub source: sqlx::Error,
 }

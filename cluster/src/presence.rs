@@ -1,5 +1,5 @@
-//! Who is online: everybody with a device connected to any node, and for a moment longer, so that a connection that flaps never
-//! takes its person offline.
+//! Presence: a user is online while a connection to any node exists, and for a grace period after, so that a reconnect is not seen
+//! as an absence.
 //!
 //! Each node keeps the whole picture in memory. What it adds itself it writes down and tells the others; a node that hasn't said
 //! for [`LEASE`] that it is alive is dead, and its people with it.
@@ -23,27 +23,27 @@ use self::table::Table;
 use crate::bus::Listener;
 use crate::{Bus, ClusterError, NodeId, Notice};
 
-/// How often a node says that it is alive, and looks which others are.
+/// Interval of a node's heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a node that says nothing counts as alive.
+/// Time after its last heartbeat for which a node counts as alive.
 pub const LEASE: Duration = Duration::from_secs(8);
 /// Every so many looks everything is looked up, in case something was missed.
 const DOUBT: u32 = 15;
-/// People in one message to other nodes.
+/// Maximum users in one message to other nodes.
 const MESSAGE_PEOPLE: usize = 500;
 
-/// Somebody came or went.
+/// A user came online or went offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceChange {
     /// Who.
     pub user_id: UserId,
     /// Where.
     pub business_id: BusinessId,
-    /// Whether they are online now.
+    /// True if they are online now.
     pub is_online: bool,
 }
 
-/// Who is online, as this node knows.
+/// Online users, as known to this node.
 #[derive(Clone)]
 pub struct Presence {
     pool: PgPool,
@@ -61,7 +61,7 @@ struct State {
     here: HashMap<UserId, Here>,
     /// Those whose last device here has left, in the order in which they will have been away for long enough.
     leaving: VecDeque<(Instant, UserId)>,
-    /// Who came to this node, and left it, that nobody has been told of yet.
+    /// Users who came to this node and have not been announced yet.
     came: Vec<(UserId, BusinessId)>,
     went: Vec<UserId>,
     changes: Vec<PresenceChange>,
@@ -73,7 +73,7 @@ struct Here {
     left_at: Option<Instant>,
 }
 
-/// What nodes tell each other.
+/// Messages between nodes.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "presence")]
 enum Telling {
@@ -82,7 +82,7 @@ enum Telling {
 }
 
 impl Presence {
-    /// Nobody yet. A person stays online for `grace` after their last device has left.
+    /// Creates an empty presence. A user stays online for `grace` after their last connection has ended.
     #[must_use]
     pub fn new(pool: PgPool, node: NodeId, grace: Duration) -> Self {
         Self { pool, node, grace, state: Arc::default(), news: Arc::default() }
@@ -115,7 +115,7 @@ impl Presence {
         }
     }
 
-    /// Whether somebody is online.
+    /// Returns true if a user is online.
     #[must_use]
     pub fn is_online(&self, user: UserId) -> bool {
         self.state().picture.is_online(user)

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::ClusterError;
 
-/// Who a ticket was given to.
+/// Holder of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketHolder {
     /// The person.
@@ -36,7 +36,7 @@ impl Tickets {
     /// A new ticket.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn issue(&self, holder: TicketHolder, expires_at: Timestamp) -> Result<String, ClusterError> {
         let ticket = hex::encode((self.random)());
         sqlx::query!(
@@ -53,10 +53,10 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Whose ticket it is, if it is good. It isn't afterwards.
+    /// Returns the holder of a ticket, if it is valid, and invalidates it.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn redeem(&self, ticket: &str, now: Timestamp) -> Result<Option<TicketHolder>, ClusterError> {
         let row = sqlx::query!(
             "DELETE FROM tickets WHERE hash = $1 RETURNING user_id, session_id, open_until, expires_at",
@@ -75,7 +75,7 @@ impl Tickets {
     /// Throws tickets away that nobody used in time. To be called now and then.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), ClusterError> {
         sqlx::query!("DELETE FROM tickets WHERE expires_at <= $1", OffsetDateTime::from(now))
             .execute(&self.pool)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use domain::audit::{AuditCommand, AuditRead, AuditTrail, AuditedThing};
 use domain::business::BusinessError;
-use domain::{BusinessId, Decider, Timestamp, Visitor, visit};
+use domain::{BusinessId, Decider, PermissionError, Timestamp, Visitor, visit};
 use event_store::{EventStore, Metadata, Position, RecordedEvent, StreamId};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::aggregates::{Aggregates, Created, decode};
 use crate::caller::by_the_system;
 use crate::readings::{Reading, Readings, TooManyQueries};
+use crate::repository::{Created, Repository, decode};
 use crate::{Clock, Commands, Done, Error, Ids, Request};
 
 /// Events of a stream that are read at once.
@@ -22,7 +22,7 @@ const NO_SUCH_STREAM: Error = Error::NotFound(Cow::Borrowed("stream not found"))
 /// A query of the history. Pages of one query are the same query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryRead {
-    /// Whose history; none for that of all that the reader may see.
+    /// Business whose history is read; none for all that the reader may see.
     pub business: Option<BusinessId>,
     /// How.
     pub what: AuditedThing,
@@ -39,7 +39,7 @@ pub enum Until {
     Time(Timestamp),
 }
 
-/// What an aggregate was.
+/// State of an aggregate in the past.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastState {
     /// Its state, as JSON.
@@ -74,7 +74,7 @@ impl Commands {
     ) -> Result<Done<Option<BusinessId>>, Error> {
         let caller = &request.caller;
         if !caller.role.may_administer() {
-            return Err(Error::Forbidden("only administrators and auditors read the history".into()));
+            return Err(Error::rule(&PermissionError::ReadHistory));
         }
         if let Some(business) = reading.business
             && (!caller.role.may_see(caller.business_id, business)
@@ -83,7 +83,7 @@ impl Commands {
             return Err(Error::rule(&BusinessError::NoSuchBusiness));
         }
         let business = if caller.role.is_system() { reading.business } else { Some(caller.business_id) };
-        let head = self.aggregates.head().await?;
+        let head = self.repository.head().await?;
         let reading = Reading { by: *caller, what: HistoryRead { business, ..reading } };
         let once = Readings::once(self.clock.now());
         let recorded = self.readings.recorded(&reading, self.clock.now());
@@ -118,7 +118,7 @@ impl Commands {
         let request = Request { caller: *by, correlation_id };
         let metadata = request.metadata(what.business.unwrap_or(by.business_id));
         let read = readings.event(Some(by.user_id), what.clone());
-        self.done((), record(&self.aggregates, self.ids.next(), read, &metadata).await?);
+        self.done((), record(&self.repository, self.ids.next(), read, &metadata).await?);
         Ok(())
     }
 
@@ -127,13 +127,13 @@ impl Commands {
     /// # Errors
     /// [`Error::NotFound`] when there is no such stream, or none that the caller may see.
     pub async fn must_see_stream(&self, request: &Request, stream: &StreamId) -> Result<BusinessId, Error> {
-        let first = self.aggregates.read_events(stream, 0, 1).await?;
+        let first = self.repository.read_events(stream, 0, 1).await?;
         let business = first.first().map(|event| BusinessId(event.metadata.business_id)).ok_or(NO_SUCH_STREAM)?;
         let caller = &request.caller;
         if caller.role.may_see(caller.business_id, business) { Ok(business) } else { Err(NO_SUCH_STREAM) }
     }
 
-    /// What the aggregate of a stream was, by replay of its rules; none when it wasn't anything yet.
+    /// Returns the past state of a stream, by replay of its rules; none if it was empty.
     ///
     /// # Errors
     /// [`Error::NotFound`] when this program knows no such aggregates; when the log can't be used, or read.
@@ -142,7 +142,7 @@ impl Commands {
         let mut last: Option<RecordedEvent> = None;
         loop {
             let after = last.as_ref().map_or(0, |event| event.stream_version);
-            let page = self.aggregates.read_events(stream, after, PAGE_EVENTS).await?;
+            let page = self.repository.read_events(stream, after, PAGE_EVENTS).await?;
             let count = page.len();
             let included: Vec<RecordedEvent> = page.into_iter().take_while(|event| until.includes(event)).collect();
             for event in &included {
@@ -163,7 +163,7 @@ impl Commands {
 /// before.
 ///
 /// # Errors
-/// When the log can't be used.
+/// If the log is unavailable.
 pub async fn read_history_as_operator(
     store: Arc<dyn EventStore>,
     clock: &dyn Clock,
@@ -172,11 +172,11 @@ pub async fn read_history_as_operator(
 ) -> Result<Position, Error> {
     let metadata = by_the_system(read.business.unwrap_or(BusinessId::SYSTEM), ids.next());
     let id = ids.next();
-    record(&Aggregates::new(store, ids), id, Readings::once(clock.now()).event(None, read), &metadata).await
+    record(&Repository::new(store, ids), id, Readings::once(clock.now()).event(None, read), &metadata).await
 }
 
-async fn record(aggregates: &Aggregates, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
-    let recorded = aggregates.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
+async fn record(repository: &Repository, id: Uuid, read: AuditRead, metadata: &Metadata) -> Result<Position, Error> {
+    let recorded = repository.create::<AuditTrail>(&id.to_string(), AuditCommand::Note(read), metadata).await;
     match recorded? {
         Created::New(recorded) | Created::Existing(recorded) => Ok(recorded.position),
     }

@@ -1,19 +1,18 @@
-//! Who is it? Answered for every request, from what is remembered of three streams.
+//! Authentication of each request, from the cached states of three streams.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::session::Audience;
 use domain::user::{Account, User};
-use domain::{SessionId, UserId};
+use domain::{AuthenticationError, PermissionError, SessionId, UserId};
 
 use crate::state_cache::Loaded;
 use crate::{Caller, Commands, Error};
 
-/// What a token says, once its signature and its times have been checked.
+/// Claims of a token whose signature and times have been verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// Who logged in.
+    /// User who logged in.
     pub user_id: UserId,
     /// In which session.
     pub session_id: SessionId,
@@ -36,7 +35,7 @@ impl Identified {
     /// [`Error::Forbidden`] when they have to change their password.
     pub fn ready(&self) -> Result<Caller, Error> {
         if self.must_change_password {
-            return Err(Error::Forbidden("change your password first: somebody else has set it".into()));
+            return Err(Error::rule(&PermissionError::UseTemporaryPassword));
         }
         Ok(self.caller)
     }
@@ -72,27 +71,27 @@ impl Commands {
         Ok(Identified { caller, must_change_password })
     }
 
-    /// Whether somebody has to change their password before they do anything else.
+    /// Returns true if the user has to change their password before anything else.
     pub(crate) fn must_change_password(&self, account: &Account, audience: Audience) -> bool {
         self.temporary_passwords_must_change && account.password_is_temporary && audience == Audience::Messenger
     }
 
-    /// Who is behind a token, if it is good for anything.
+    /// Returns the caller behind a token, if it is valid.
     pub(crate) async fn whoever_has(&self, claims: Claims) -> Result<(Caller, Arc<Loaded<User>>), Error> {
-        const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid or expired token"));
+        let refused = || Error::rule(&AuthenticationError::Token);
         let session = self.session(claims.session_id).await?;
-        let session = session.state.live(self.clock.now()).ok_or(REFUSED)?;
+        let session = session.state.live(self.clock.now()).ok_or_else(refused)?;
         if session.user_id != claims.user_id || session.audience != claims.audience {
-            return Err(REFUSED);
+            return Err(refused());
         }
         let user = self.user(session.user_id).await?;
-        let account = user.state.active().ok_or(REFUSED)?;
+        let account = user.state.active().ok_or_else(refused)?;
         let is_live = account.keeps(session.id, session.epoch);
         if !is_live || !self.business(account.business_id).await?.state.is_active() {
-            return Err(REFUSED);
+            return Err(refused());
         }
         if session.audience == Audience::Admin && !account.role.may_administer() {
-            return Err(Error::Forbidden("you are no administrator any more".into()));
+            return Err(Error::rule(&PermissionError::Administer));
         }
         let caller = Caller {
             user_id: account.id,

@@ -56,12 +56,12 @@ impl Commands {
         if request.caller.role != domain::Role::SystemSuperAdmin {
             return Err(Error::rule(&BusinessError::NotASuperAdmin));
         }
-        let changed = self.aggregates.execute::<Business>(&id.to_string(), command, &request.metadata(id)).await?;
+        let changed = self.repository.execute::<Business>(&id.to_string(), command, &request.metadata(id)).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
     pub(crate) async fn business(&self, id: BusinessId) -> Result<Arc<Loaded<Business>>, Error> {
-        self.aggregates.load::<Business>(&id.to_string()).await
+        self.repository.load::<Business>(&id.to_string()).await
     }
 
     /// The business, once it is registered.

@@ -20,7 +20,7 @@ impl Commands {
     /// many were looked at.
     ///
     /// # Errors
-    /// When the log or the database can't be used. What is left is found the next time.
+    /// If the log or the database is unavailable. The next run finds what is left.
     pub async fn miss_calls(&self) -> Result<usize, Error> {
         let due = self.lookups.calls_rung_out(self.clock.now(), LIMIT).await?;
         for call in &due {
@@ -38,12 +38,12 @@ impl Commands {
 
     async fn try_to_end(&self, id: CallId, command: CallCommand) -> Result<(), Error> {
         let id = id.to_string();
-        let call = self.aggregates.load::<Call>(&id).await?;
+        let call = self.repository.load::<Call>(&id).await?;
         let Some(CallParties { business_id, .. }) = call.state.started().map(|call| call.parties) else {
             return Ok(());
         };
         let metadata = Metadata { causation_id: call.last_event, ..self.by_itself(business_id) };
-        self.aggregates.execute::<Call>(&id, command, &metadata).await?;
+        self.repository.execute::<Call>(&id, command, &metadata).await?;
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl Commands {
 /// Notices calls whose two parties are both gone.
 #[derive(Debug)]
 pub struct LostCalls {
-    /// How long they may be gone, in milliseconds.
+    /// Maximum time without either user, in milliseconds.
     patience_ms: i64,
     /// Since when this node has seen nobody in a call.
     deserted_since: HashMap<CallId, Timestamp>,

@@ -1,4 +1,4 @@
-//! Who gives a command.
+//! The caller of a command.
 
 use std::borrow::Cow;
 
@@ -14,25 +14,25 @@ pub struct Caller {
     pub user_id: UserId,
     /// The business they belong to.
     pub business_id: BusinessId,
-    /// What they may do, as of now.
+    /// Current role.
     pub role: Role,
     /// The session in which they act.
     pub session_id: SessionId,
-    /// Which of the APIs that session is for.
+    /// API of the session.
     pub audience: Audience,
 }
 
 /// One request of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who it is from.
+    /// The caller.
     pub caller: Caller,
     /// Names the request in everything that it causes.
     pub correlation_id: Uuid,
 }
 
 impl Request {
-    /// What the log says about an event that this request causes in `business`.
+    /// Metadata of an event that this request causes in `business`.
     pub(crate) fn metadata(&self, business: BusinessId) -> Metadata {
         Metadata {
             business_id: business.0,
@@ -47,7 +47,7 @@ impl Request {
     }
 }
 
-/// What the log says about an event that the system causes by itself.
+/// Metadata of an event that the system causes.
 pub(crate) fn by_the_system(business: BusinessId, correlation_id: Uuid) -> Metadata {
     Metadata { business_id: business.0, actor: Actor::default(), correlation_id, causation_id: None }
 }

@@ -4,11 +4,11 @@ use domain::call::{Call, CallCommand, CallError, CallParties, CallStarted, CallT
 use domain::line::{CallOnLine, Line, LineCommand, LineError, TakeLine};
 use domain::{CallId, Invalid, RoomId, UserId};
 
-use crate::aggregates::{Created, Refusal};
+use crate::repository::{Created, Refusal};
 use crate::{Commands, Done, Error, Request};
 
-/// How long a line counts as taken for a call that nobody has heard of yet, in milliseconds: its node may be about to start it,
-/// or may have died.
+/// Time for which a line counts as taken by a call without a stream, in milliseconds: its node may be about to start it, or may have
+/// died.
 const HESITATION_MS: i64 = 10_000;
 
 /// A call that somebody wants to make.
@@ -18,7 +18,7 @@ pub struct NewCall {
     pub recipient_id: UserId,
     /// With or without a picture.
     pub call_type: CallType,
-    /// Where the clients meet; without one, the call's own id.
+    /// Room in which the clients meet; the call's id if none is given.
     pub room_id: Option<RoomId>,
 }
 
@@ -56,7 +56,7 @@ impl Commands {
             at,
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<Call>(&id.to_string(), start, &metadata).await? {
+        match self.repository.create::<Call>(&id.to_string(), start, &metadata).await? {
             Created::New(call) => Ok(self.done(call.state, call.position)),
             Created::Existing(_) => Err(Error::rule(&CallError::AlreadyStarted)),
         }
@@ -97,7 +97,7 @@ impl Commands {
     /// [`Error::NotFound`] when there is no such call, or none that the caller is a party of; [`Error::Conflict`] when it is
     /// over.
     pub async fn live_call(&self, request: &Request, id: CallId) -> Result<CallParties, Error> {
-        let call = self.aggregates.load::<Call>(&id.to_string()).await?;
+        let call = self.repository.load::<Call>(&id.to_string()).await?;
         let parties = call.state.started().map(|call| call.parties);
         let parties = parties
             .filter(|parties| parties.include(request.caller.user_id))
@@ -105,21 +105,21 @@ impl Commands {
         if call.state.is_live(self.clock.now()) { Ok(parties) } else { Err(Error::rule(&CallError::AlreadyOver)) }
     }
 
-    /// Whether a call still rings; for showing it to somebody who was away when it began.
+    /// Returns true if a call still rings, for a client that connects after its start.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn is_ringing(&self, call: &CallStarted) -> Result<bool, Error> {
         if self.clock.now() >= call.rings_until {
             return Ok(false);
         }
-        let call = self.aggregates.load::<Call>(&call.parties.call_id.to_string()).await?;
+        let call = self.repository.load::<Call>(&call.parties.call_id.to_string()).await?;
         Ok(call.state.is_ringing(self.clock.now()))
     }
 
     async fn change_call(&self, request: &Request, id: CallId, command: CallCommand) -> Result<Done<Call>, Error> {
         let metadata = request.metadata(request.caller.business_id);
-        let changed = self.aggregates.execute::<Call>(&id.to_string(), command, &metadata).await?;
+        let changed = self.repository.execute::<Call>(&id.to_string(), command, &metadata).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
@@ -132,7 +132,7 @@ impl Commands {
         must_be_free: bool,
     ) -> Result<LineIs, Error> {
         let id = user_id.to_string();
-        let line = self.aggregates.load::<Line>(&id).await?;
+        let line = self.repository.load::<Line>(&id).await?;
         let (mut over, mut answered) = (vec![], vec![]);
         // As many as a line has room for.
         for call in &line.state.calls {
@@ -144,21 +144,21 @@ impl Commands {
         }
         let business_id = request.caller.business_id;
         let take = TakeLine { user_id, business_id, call_id, must_be_free, over, answered, at: self.clock.now() };
-        match self.aggregates.execute::<Line>(&id, LineCommand::Take(take), &request.metadata(business_id)).await {
+        match self.repository.execute::<Line>(&id, LineCommand::Take(take), &request.metadata(business_id)).await {
             Ok(_) => Ok(LineIs::Taken),
             Err(Refusal::Rule(LineError::Busy)) => Ok(LineIs::Busy),
             Err(refusal) => Err(refusal.into()),
         }
     }
 
-    /// How far a call that has taken a line has come.
+    /// Returns the progress of a call that has taken a line.
     async fn progress_of(&self, on_line: &CallOnLine) -> Result<Progress, Error> {
         let id = on_line.call_id.to_string();
-        if let Call::Over(_) = self.aggregates.load::<Call>(&id).await?.state {
+        if let Call::Over(_) = self.repository.load::<Call>(&id).await?.state {
             return Ok(Progress::Over);
         }
         // What is remembered may be a moment old, and nobody should be told that somebody is busy who isn't.
-        let call = self.aggregates.read::<Call>(&id).await?;
+        let call = self.repository.read::<Call>(&id).await?;
         let now = self.clock.now();
         Ok(match &call.state {
             Call::Unstarted if now < on_line.taken_at.plus_ms(HESITATION_MS) => Progress::Rings,
@@ -169,7 +169,7 @@ impl Commands {
     }
 }
 
-/// How far a call has come.
+/// Progress of a call.
 enum Progress {
     Rings,
     Answered,

@@ -2,7 +2,7 @@
 
 use domain::message::{Edited, Message, MessageCommand, MessageError, MessageSent};
 use domain::session::Audience;
-use domain::{Invalid, MessageId, MessageText, Reason, Role};
+use domain::{Invalid, MessageId, MessageText, PermissionError, Reason, Role};
 
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request, SentMessage};
@@ -12,7 +12,7 @@ use crate::{Commands, Done, Error, Request, SentMessage};
 pub struct EditedMessage {
     /// As it was sent.
     pub sent: SentMessage,
-    /// What it says since; none when nothing else has ever been said.
+    /// Text since the last edit; none if there was no edit.
     pub edited: Option<Edited>,
 }
 
@@ -29,7 +29,7 @@ impl Commands {
         content: MessageText,
     ) -> Result<Done<EditedMessage>, Error> {
         let by = request.caller.user_id;
-        let message = self.aggregates.replay::<Message>(&id.to_string()).await?;
+        let message = self.repository.replay::<Message>(&id.to_string()).await?;
         let sent = message
             .state
             .sent()
@@ -37,7 +37,7 @@ impl Commands {
             .ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         let edit = MessageCommand::Edit { by, content, window_ms: self.edit_window_ms, at: self.clock.now() };
         let edited = self.change_message(request, sent, edit).await?;
-        let standing = edited.state.standing().cloned().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
+        let standing = edited.state.visible().cloned().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         let sent = SentMessage {
             files: self.uploaded(&standing.sent.attachments).await?,
             message: standing.sent,
@@ -58,7 +58,7 @@ impl Commands {
         reason: Option<Reason>,
     ) -> Result<Done<()>, Error> {
         let caller = &request.caller;
-        let message = self.aggregates.replay::<Message>(&id.to_string()).await?;
+        let message = self.repository.replay::<Message>(&id.to_string()).await?;
         let sent = message.state.sent().ok_or_else(|| Error::rule(&MessageError::NoSuchMessage))?;
         if sent.sender_id != caller.user_id {
             // At the messenger of a business there is nothing of another one, whoever it is.
@@ -68,7 +68,7 @@ impl Commands {
                 return Err(Error::rule(&MessageError::NoSuchMessage));
             }
             if !caller.role.may_manage(caller.business_id, Role::BusinessUser, sent.business_id) {
-                return Err(Error::Forbidden("only its sender or an administrator can delete a message".into()));
+                return Err(Error::rule(&PermissionError::DeleteMessage));
             }
             if reason.is_none() {
                 return Err(Invalid::new("reason", "administrators say why they delete a message").into());
@@ -88,6 +88,6 @@ impl Commands {
         command: MessageCommand,
     ) -> Result<Loaded<Message>, Error> {
         let (id, metadata) = (sent.message_id.to_string(), request.metadata(sent.business_id));
-        Ok(self.aggregates.execute_on_log::<Message>(&id, command, &metadata).await?)
+        Ok(self.repository.execute_on_log::<Message>(&id, command, &metadata).await?)
     }
 }

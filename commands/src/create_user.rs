@@ -3,7 +3,9 @@
 use domain::business::BusinessError;
 use domain::login::{Login, LoginCommand, LoginError};
 use domain::user::{Account, CreateUser, User, UserCommand, UserError};
-use domain::{Avatar, BusinessId, Decider, DisplayName, EmailAddress, Password, Role, Timestamp, UserId};
+use domain::{
+    Avatar, BusinessId, Decider, DisplayName, EmailAddress, Password, PermissionError, Role, Timestamp, UserId,
+};
 use event_store::Metadata;
 use uuid::Uuid;
 
@@ -18,11 +20,11 @@ pub struct NewUser {
     pub business_id: BusinessId,
     /// The login.
     pub email: EmailAddress,
-    /// What the person is called.
+    /// Display name.
     pub name: DisplayName,
-    /// Where the person's picture is.
+    /// URL of the avatar.
     pub avatar: Option<Avatar>,
-    /// What the account may do.
+    /// Role of the account.
     pub role: Role,
     /// The first password.
     pub password: Password,
@@ -37,14 +39,14 @@ impl Commands {
     pub async fn create_user(&self, request: &Request, new: NewUser) -> Result<Done<Account>, Error> {
         let caller = &request.caller;
         if !Role::ALL.into_iter().any(|role| caller.role.may_manage(caller.business_id, role, caller.business_id)) {
-            return Err(Error::Forbidden("only administrators create users".into()));
+            return Err(Error::rule(&PermissionError::CreateUsers));
         }
         if !caller.role.may_see(caller.business_id, new.business_id) {
             return Err(Error::rule(&BusinessError::NoSuchBusiness));
         }
         self.registered_business(new.business_id).await?;
         if !caller.role.may_manage(caller.business_id, new.role, new.business_id) {
-            return Err(Error::Forbidden("you can't create users with this role".into()));
+            return Err(Error::rule(&PermissionError::CreateUsersWithRole));
         }
         let id = UserId(self.ids.next());
         self.create_user_as(id, new, hashed_for(request), &request.metadata(request.caller.business_id)).await
@@ -81,7 +83,7 @@ impl Commands {
         let reserved = self.reserve_login(&login_id, new.business_id, id, at, &metadata).await?;
         let metadata = Metadata { causation_id: reserved, ..metadata };
         // When this fails, whether the account was created is unknown; if it wasn't, its login is released later.
-        let created = self.aggregates.execute::<User>(&id.to_string(), create, &metadata).await?;
+        let created = self.repository.execute::<User>(&id.to_string(), create, &metadata).await?;
         let account = created.state.account().cloned().ok_or_else(|| Error::rule(&UserError::NoSuchUser))?;
         Ok(self.done(account, created.position))
     }
@@ -96,7 +98,7 @@ impl Commands {
         metadata: &Metadata,
     ) -> Result<Option<Uuid>, Error> {
         let reserve = LoginCommand::Reserve { business_id, user_id, at };
-        Ok(self.aggregates.execute::<Login>(login_id, reserve, metadata).await?.last_event)
+        Ok(self.repository.execute::<Login>(login_id, reserve, metadata).await?.last_event)
     }
 
     /// Frees a login that has waited too long for its account.

@@ -25,14 +25,14 @@ pub struct Demo {
     pub people: Vec<DemoPerson>,
 }
 
-/// Somebody in the demo business.
+/// A user of the demo business.
 #[derive(Clone, Debug)]
 pub struct DemoPerson {
     /// The person's id.
     pub id: UserId,
     /// The login.
     pub email: &'static str,
-    /// What the person is called.
+    /// Display name.
     pub name: &'static str,
 }
 
@@ -40,7 +40,7 @@ impl Commands {
     /// Suspends the demo business, if there is one: everybody knows its passwords.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn suspend_demo(&self) -> Result<(), Error> {
         self.set_business_active(BUSINESS, false).await
     }
@@ -48,7 +48,7 @@ impl Commands {
     /// Makes the demo business and its people, unless they are there, and lets them in.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn ensure_demo(&self) -> Result<Demo, Error> {
         self.ensure_business(BUSINESS, DisplayName::parse("Demo")?).await?;
         self.set_business_active(BUSINESS, true).await?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use domain::{Invalid, RefusalKind, RuleError};
 use event_store::{AppendError, StoreError};
 
-use crate::aggregates::Refusal;
+use crate::repository::Refusal;
 use crate::{LookupError, TooManyHashes};
 
 /// Why a command was refused. What the client did wrong has the sentence that they read.
@@ -14,10 +14,10 @@ pub enum Error {
     /// Something about the command can't be accepted, whoever gives it.
     #[error("{0}")]
     Invalid(Cow<'static, str>),
-    /// Who gives the command isn't known, or isn't who they say. Says nothing more: it might help them.
+    /// The caller is not authenticated. The message does not say why: it might help an attacker.
     #[error("{0}")]
     Unauthorized(Cow<'static, str>),
-    /// Who gives the command may not.
+    /// The caller lacks permission.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
     /// There is no such thing, or none that whoever gives the command may know of.

@@ -7,12 +7,12 @@ use domain::message::{Message, MessageSent};
 use domain::{ContentType, FileId, FileName, MessageId, Timestamp, UserId};
 use event_store::Metadata;
 
-use crate::aggregates::{Created, Refusal};
 use crate::caller::by_the_system;
+use crate::repository::{Created, Refusal};
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request};
 
-/// How long a file is kept that no message carries, in milliseconds.
+/// Time for which a file without a message is kept, in milliseconds.
 const IDLE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Files that are looked at in one sweep.
 const LIMIT: u32 = 100;
@@ -22,11 +22,11 @@ const LIMIT: u32 = 100;
 pub struct NewFile {
     /// Under which its bytes are kept.
     pub id: FileId,
-    /// What its uploader calls it.
+    /// Name given by the uploader.
     pub name: FileName,
-    /// How long it is.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// What it is.
+    /// Media type.
     pub content_type: ContentType,
     /// Of its bytes, in hexadecimal digits.
     pub sha256: String,
@@ -36,7 +36,7 @@ impl Commands {
     /// Takes a file in whose bytes are kept already.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn upload_file(&self, request: &Request, new: NewFile) -> Result<Done<FileUploaded>, Error> {
         let upload = FileCommand::Upload(UploadFile {
             id: new.id,
@@ -49,7 +49,7 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<File>(&new.id.to_string(), upload, &metadata).await? {
+        match self.repository.create::<File>(&new.id.to_string(), upload, &metadata).await? {
             Created::New(file) => {
                 let uploaded = file
                     .state
@@ -70,7 +70,7 @@ impl Commands {
     pub async fn file_for(&self, request: &Request, id: FileId) -> Result<Done<FileUploaded>, Error> {
         let user = request.caller.user_id;
         // What is remembered may be a moment old, and who has just been told of a file must not be told that there is none.
-        for file in [self.file(id).await?, self.aggregates.read::<File>(&id.to_string()).await?] {
+        for file in [self.file(id).await?, self.repository.read::<File>(&id.to_string()).await?] {
             let Some(kept) = file.state.kept() else { continue };
             if self.is_for(kept, user).await? {
                 return Ok(Done { value: kept.uploaded.clone(), position: file.position });
@@ -95,22 +95,22 @@ impl Commands {
     /// Of these files, those that nothing is known of, or not any more. For finding bytes that were left by a node that died.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn unknown_files(&self, ids: Vec<FileId>) -> Result<Vec<FileId>, Error> {
         let mut unknown = vec![];
         for id in ids {
             // Not from what is remembered: nobody asks for these.
-            if self.aggregates.replay::<File>(&id.to_string()).await?.state.kept().is_none() {
+            if self.repository.replay::<File>(&id.to_string()).await?.state.kept().is_none() {
                 unknown.push(id);
             }
         }
         Ok(unknown)
     }
 
-    /// What is known of the files that go with a message; those that are gone are left out.
+    /// Returns the files of a message; deleted ones are omitted.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn uploaded(&self, files: &[FileId]) -> Result<Vec<FileUploaded>, Error> {
         let mut uploaded = vec![];
         for file in files {
@@ -123,7 +123,7 @@ impl Commands {
     /// and again. To be called now and then; any number of nodes may do it at the same time.
     ///
     /// # Errors
-    /// When the log or the database can't be used. What is left is found the next time.
+    /// If the log or the database is unavailable. The next run finds what is left.
     pub async fn sweep_files(&self) -> Result<Vec<FileId>, Error> {
         let before = self.clock.now().plus_ms(-IDLE_MS);
         for (file, message) in self.lookups.stale_carriers(before, LIMIT).await? {
@@ -152,13 +152,13 @@ impl Commands {
         self.detach(&by_the_system(kept.uploaded.business_id, self.ids.next()), message, &[file]).await
     }
 
-    /// Whether a file is removed now, or was before: perhaps by a node that died before its bytes were deleted.
+    /// Returns true if a file is removed, now or before; a node may have died before its bytes were deleted.
     async fn remove_idle(&self, id: FileId, idle_since: Timestamp) -> Result<bool, Error> {
         let file = self.file(id).await?;
         let Some(kept) = file.state.kept() else { return Ok(true) };
         let remove = FileCommand::Remove { idle_since, at: self.clock.now() };
         let metadata = by_the_system(kept.uploaded.business_id, self.ids.next());
-        match self.aggregates.execute::<File>(&id.to_string(), remove, &metadata).await {
+        match self.repository.execute::<File>(&id.to_string(), remove, &metadata).await {
             Ok(_) => Ok(true),
             // It was sent meanwhile: the lookup was late.
             Err(Refusal::Rule(FileError::InUse)) => Ok(false),
@@ -168,8 +168,8 @@ impl Commands {
 
     /// The message, if it can be read and carries this file.
     async fn carries(&self, message: MessageId, file: FileId) -> Result<Option<MessageSent>, Error> {
-        let message = self.aggregates.replay::<Message>(&message.to_string()).await?;
-        let standing = message.state.standing().map(|message| message.sent.clone());
+        let message = self.repository.replay::<Message>(&message.to_string()).await?;
+        let standing = message.state.visible().map(|message| message.sent.clone());
         Ok(standing.filter(|sent| sent.attachments.contains(&file)))
     }
 
@@ -178,7 +178,7 @@ impl Commands {
         let metadata = request.metadata(request.caller.business_id);
         for file in files {
             let attach = FileCommand::Attach { carrier, at: self.clock.now() };
-            self.aggregates.execute::<File>(&file.to_string(), attach, &metadata).await?;
+            self.repository.execute::<File>(&file.to_string(), attach, &metadata).await?;
         }
         Ok(())
     }
@@ -192,13 +192,13 @@ impl Commands {
     ) -> Result<(), Error> {
         for file in files {
             let detach = FileCommand::Detach { message_id, at: self.clock.now() };
-            let detached = self.aggregates.execute::<File>(&file.to_string(), detach, metadata).await;
+            let detached = self.repository.execute::<File>(&file.to_string(), detach, metadata).await;
             self.done((), detached?.position);
         }
         Ok(())
     }
 
     pub(crate) async fn file(&self, id: FileId) -> Result<Arc<Loaded<File>>, Error> {
-        self.aggregates.load::<File>(&id.to_string()).await
+        self.repository.load::<File>(&id.to_string()).await
     }
 }

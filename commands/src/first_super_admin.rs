@@ -5,7 +5,7 @@ use domain::{BusinessId, DisplayName, EmailAddress, Password, Role};
 use crate::fixed_accounts::FixedAccount;
 use crate::{Commands, Error, NewUser};
 
-/// Who shall be the first super admin.
+/// Data of the first super admin.
 #[derive(Clone, Debug)]
 pub struct FirstSuperAdmin {
     /// The login.
@@ -17,10 +17,10 @@ pub struct FirstSuperAdmin {
 const SEED: &str = "first super admin";
 
 impl Commands {
-    /// Whether the first super admin has been made.
+    /// Returns true if the first super admin was created.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn has_first_super_admin(&self) -> Result<bool, Error> {
         Ok(matches!(self.fixed_account(BusinessId::SYSTEM, SEED).await?, FixedAccount::Exists(_)))
     }
@@ -29,7 +29,7 @@ impl Commands {
     /// the account.
     ///
     /// # Errors
-    /// When the log can't be used, or somebody else has the email.
+    /// If the log is unavailable, or another account has the email.
     pub async fn ensure_first_super_admin(&self, first: FirstSuperAdmin) -> Result<bool, Error> {
         self.ensure_business(BusinessId::SYSTEM, DisplayName::parse("System")?).await?;
         let new = NewUser {

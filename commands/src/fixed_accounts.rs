@@ -5,11 +5,11 @@ use domain::user::User;
 use domain::{BusinessId, DisplayName, UserId};
 use uuid::Uuid;
 
-use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
+use crate::repository::Refusal;
 use crate::{Commands, Error, HashedFor, NewUser};
 
-/// What there is of an account with a fixed id.
+/// Current state of an account with a fixed id.
 pub(crate) enum FixedAccount {
     /// It has been made.
     Exists(UserId),
@@ -22,7 +22,7 @@ impl Commands {
     pub(crate) async fn ensure_business(&self, id: BusinessId, name: DisplayName) -> Result<(), Error> {
         let register = BusinessCommand::Register { id, name, at: self.clock.now() };
         let metadata = by_the_system(id, self.ids.next());
-        match self.aggregates.execute::<Business>(&id.to_string(), register, &metadata).await {
+        match self.repository.execute::<Business>(&id.to_string(), register, &metadata).await {
             Ok(_) | Err(Refusal::Rule(BusinessError::AlreadyRegistered)) => Ok(()),
             Err(refusal) => Err(refusal.into()),
         }
@@ -36,7 +36,7 @@ impl Commands {
         let at = self.clock.now();
         let command = if is_active { BusinessCommand::Reactivate { at } } else { BusinessCommand::Suspend { at } };
         let metadata = by_the_system(id, self.ids.next());
-        let changed = self.aggregates.execute::<Business>(&id.to_string(), command, &metadata).await;
+        let changed = self.repository.execute::<Business>(&id.to_string(), command, &metadata).await;
         Ok(changed.map(drop)?)
     }
 

@@ -4,16 +4,16 @@ use domain::delivery::{Delivered, DeliveryCommand, DeliveryCursors, DeliveryErro
 use domain::reading::Reading;
 use domain::{BusinessId, UserId};
 
-use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
+use crate::repository::Refusal;
 use crate::{Commands, Error};
 
-/// Whether something was noted.
+/// Result of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandedOver {
-    /// It was, or there was no need to.
-    Noted,
-    /// It is too soon after the last time: to be tried again in a moment.
+    /// The receipt is recorded, or was before.
+    Done,
+    /// Too soon after the last receipt; retry in a moment.
     TooSoon,
 }
 
@@ -22,14 +22,14 @@ impl Commands {
     /// been read, changes nothing.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn hand_over(
         &self,
         recipient_id: UserId,
         business_id: BusinessId,
         messages: Vec<Delivered>,
     ) -> Result<HandedOver, Error> {
-        let known = self.aggregates.load::<DeliveryCursors>(&recipient_id.to_string()).await?;
+        let known = self.repository.load::<DeliveryCursors>(&recipient_id.to_string()).await?;
         let mut up_to = vec![];
         for message in messages {
             // What is remembered never runs ahead of the log.
@@ -38,13 +38,13 @@ impl Commands {
             }
         }
         if up_to.is_empty() {
-            return Ok(HandedOver::Noted);
+            return Ok(HandedOver::Done);
         }
         let at = self.clock.now();
         let hand_over = DeliveryCommand::HandOver(HandOver { recipient_id, business_id, up_to, at });
         let metadata = by_the_system(business_id, self.ids.next());
-        match self.aggregates.execute::<DeliveryCursors>(&recipient_id.to_string(), hand_over, &metadata).await {
-            Ok(delivery) => Ok(self.done(HandedOver::Noted, delivery.position).value),
+        match self.repository.execute::<DeliveryCursors>(&recipient_id.to_string(), hand_over, &metadata).await {
+            Ok(delivery) => Ok(self.done(HandedOver::Done, delivery.position).value),
             Err(Refusal::Rule(DeliveryError::TooSoon)) => Ok(HandedOver::TooSoon),
             Err(Refusal::Other(error)) => Err(error),
         }
@@ -52,6 +52,6 @@ impl Commands {
 
     async fn is_read(&self, recipient: UserId, message: &Delivered) -> Result<bool, Error> {
         let stream = Reading::stream_id(message.conversation_id, recipient);
-        Ok(self.aggregates.load::<Reading>(&stream).await?.state.read_position >= message.message_position)
+        Ok(self.repository.load::<Reading>(&stream).await?.state.read_position >= message.message_position)
     }
 }

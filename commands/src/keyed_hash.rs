@@ -27,12 +27,12 @@ impl KeyedHash {
         self.hex("login", &[business.0.as_bytes(), email.to_key().as_bytes()])
     }
 
-    /// What makes a refresh token one of ours. Nothing of it has to be kept.
+    /// Signature of a refresh token. Tokens need not be stored.
     pub(crate) fn refresh_token(&self, session: SessionId, generation: u32) -> String {
         self.hex("refresh-token", &[session.0.as_bytes(), &generation.to_le_bytes()])
     }
 
-    /// Whether this is the signature of that refresh token.
+    /// Returns true if this is the signature of that refresh token.
     pub(crate) fn is_refresh_token(&self, signature: &str, session: SessionId, generation: u32) -> bool {
         let parts = [session.0.as_bytes().as_slice(), &generation.to_le_bytes()];
         hex::decode(signature).is_ok_and(|signature| self.mac("refresh-token", &parts).verify_slice(&signature).is_ok())

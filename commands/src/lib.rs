@@ -4,7 +4,6 @@
 //! command has to know of other aggregates it takes from their streams, which are cached and kept current by the log itself, and
 //! never from a read model, which may lag. The few things that no stream can answer are asked through [`Lookups`].
 
-mod aggregates;
 mod audit;
 mod authenticate;
 mod businesses;
@@ -25,6 +24,7 @@ mod passwords;
 mod ports;
 mod read_message;
 mod readings;
+mod repository;
 mod send_message;
 mod sessions;
 mod state_cache;
@@ -41,8 +41,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_store::{EventStore, Position};
 
-use crate::aggregates::Aggregates;
 use crate::readings::RecentReadings;
+use crate::repository::Repository;
 
 pub use audit::{HistoryRead, PastState, Until, read_history_as_operator};
 pub use authenticate::{Claims, Identified};
@@ -68,13 +68,13 @@ pub use users::UserChanges;
 pub struct Done<T> {
     /// The result.
     pub value: T,
-    /// Where in the log it stands.
+    /// Position in the log.
     pub position: Position,
 }
 
 /// Everything that can be done.
 pub struct Commands {
-    aggregates: Aggregates,
+    repository: Repository,
     lookups: Arc<dyn Lookups>,
     passwords: Arc<dyn Passwords>,
     clock: Arc<dyn Clock>,
@@ -87,11 +87,11 @@ pub struct Commands {
     readings: RecentReadings,
 }
 
-/// What commands stand on.
-pub struct Foundations {
+/// Dependencies of commands.
+pub struct Dependencies {
     /// The log.
     pub store: Arc<dyn EventStore>,
-    /// What no stream can answer.
+    /// Lookups that span streams.
     pub lookups: Arc<dyn Lookups>,
     /// Slow hashes.
     pub passwords: Arc<dyn Passwords>,
@@ -101,45 +101,45 @@ pub struct Foundations {
     pub ids: Arc<dyn Ids>,
     /// Hashes that only this installation can compute.
     pub keyed_hash: KeyedHash,
-    /// How long a call may ring, in milliseconds.
+    /// Maximum time for which a call rings, in milliseconds.
     pub ring_timeout_ms: i64,
-    /// How long after it was sent a message may be edited, in milliseconds.
+    /// Time after sending in which a message may be edited, in milliseconds.
     pub edit_window_ms: i64,
-    /// Whether somebody whose password was set by somebody else has to change it before they use the messenger.
+    /// True if users change a password set by an administrator before they use the messenger.
     pub temporary_passwords_must_change: bool,
     /// Maximum different queries of the history by a reader within a minute; 0 is no limit.
     pub audit_queries_per_minute: u32,
 }
 
 impl Commands {
-    /// Commands over these foundations.
+    /// Commands over these dependencies.
     #[must_use]
-    pub fn new(foundations: Foundations) -> Self {
+    pub fn new(dependencies: Dependencies) -> Self {
         Self {
-            aggregates: Aggregates::new(foundations.store, foundations.ids.clone()),
-            lookups: foundations.lookups,
-            passwords: foundations.passwords,
-            clock: foundations.clock,
-            ids: foundations.ids,
-            keyed_hash: foundations.keyed_hash,
-            ring_timeout_ms: foundations.ring_timeout_ms,
-            edit_window_ms: foundations.edit_window_ms,
-            temporary_passwords_must_change: foundations.temporary_passwords_must_change,
+            repository: Repository::new(dependencies.store, dependencies.ids.clone()),
+            lookups: dependencies.lookups,
+            passwords: dependencies.passwords,
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            keyed_hash: dependencies.keyed_hash,
+            ring_timeout_ms: dependencies.ring_timeout_ms,
+            edit_window_ms: dependencies.edit_window_ms,
+            temporary_passwords_must_change: dependencies.temporary_passwords_must_change,
             acknowledged: AtomicU64::new(0),
-            readings: RecentReadings::new(foundations.audit_queries_per_minute as usize),
+            readings: RecentReadings::new(dependencies.audit_queries_per_minute as usize),
         }
     }
 
     /// Keeps what is remembered of streams current, by following the log from a position that was its head before any command
     /// was given. Never returns.
     pub async fn follow_log(&self, after: Position) -> Infallible {
-        self.aggregates.follow_log(after).await
+        self.repository.follow_log(after).await
     }
 
     /// Waits until this node's decisions take into account every event up to `position`: roles, suspensions, sessions. May wait for
     /// ever: the caller sets the deadline.
     pub async fn followed(&self, position: Position) {
-        self.aggregates.followed(position).await;
+        self.repository.followed(position).await;
     }
 
     /// The last position that this node has acknowledged to anybody.

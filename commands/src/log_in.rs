@@ -1,37 +1,33 @@
 //! Logging in, and staying logged in.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::login::Login;
+use domain::login::{Login, LoginError};
 use domain::session::{Audience, Session, SessionCommand, StartSession};
 use domain::user::{Account, User};
-use domain::{BusinessId, EmailAddress, SessionId, Timestamp, UserAgent, UserId};
+use domain::{AuthenticationError, BusinessId, EmailAddress, SessionId, Timestamp, UserAgent, UserId};
 use event_store::Metadata;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
+use crate::repository::Refusal;
 use crate::state_cache::Loaded;
 use crate::{Claims, Commands, Done, Error, HashedFor, KeyedHash};
 
-/// How long a session lives unless it is refreshed.
+/// Life of a session that is not refreshed.
 const SESSION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Admin accounts of one email that are tried when no business is named.
 const ADMIN_ACCOUNTS_TRIED: u32 = 8;
-/// Says the same whatever is wrong, so that nobody learns who has an account.
-const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid email or password"));
-
-/// How long a refusal takes at least: what little more there is to do for an account that exists doesn't show in it.
+/// Minimum time of a refusal. It hides the additional work for an account that exists.
 const REFUSAL: Duration = Duration::from_millis(60);
 
 /// Refuses a login, but not before its time.
 async fn refuse<T>(at: Instant) -> Result<T, Error> {
     tokio::time::sleep_until(at).await;
-    Err(REFUSED)
+    Err(Error::rule(&AuthenticationError::Login))
 }
 
 /// A person who has just logged in.
@@ -39,26 +35,26 @@ async fn refuse<T>(at: Instant) -> Result<T, Error> {
 pub struct LoggedIn {
     /// The new session.
     pub session_id: SessionId,
-    /// Which API it is for.
+    /// API of the session.
     pub audience: Audience,
-    /// When it ends, unless it is refreshed.
+    /// Expiry, unless the session is refreshed.
     pub expires_at: Timestamp,
-    /// What it can be refreshed with. Known to nobody but the person.
+    /// Refresh token, known to the client only.
     pub refresh_token: String,
-    /// Whether they have to change their password before they do anything else.
+    /// True if the user has to change their password before anything else.
     pub must_change_password: bool,
-    /// Who it is.
+    /// Account of the user.
     pub account: Account,
 }
 
-/// Who wants to log in.
+/// Credentials of a login.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The login.
     pub email: EmailAddress,
-    /// What proves that it is theirs, as they typed it.
+    /// Password as entered.
     pub password: String,
-    /// What their device calls itself.
+    /// Name that the device gives itself.
     pub user_agent: Option<UserAgent>,
     /// Address, or network, that they come from, if that is known.
     pub address: Option<IpAddr>,
@@ -119,7 +115,7 @@ impl Commands {
             return refuse(began + as_many.max(REFUSAL)).await;
         };
         if !matching.is_empty() {
-            return Err(Error::Conflict("this email belongs to several businesses: say which with businessId".into()));
+            return Err(Error::rule(&LoginError::SeveralBusinesses));
         }
         self.start_session(account, Audience::Admin, user_agent, correlation_id).await
     }
@@ -127,9 +123,9 @@ impl Commands {
     /// The account that has this email in this business; one that was never created when there is none. Both are read from the
     /// log whatever is remembered of them: those who exist are remembered, and it would show in the time that it takes.
     async fn account_with(&self, business: BusinessId, email: &EmailAddress) -> Result<Arc<Loaded<User>>, Error> {
-        let login = self.aggregates.read::<Login>(&self.keyed_hash.login_id(business, email)).await?;
+        let login = self.repository.read::<Login>(&self.keyed_hash.login_id(business, email)).await?;
         let user = login.state.holder().unwrap_or(UserId(Uuid::nil()));
-        self.aggregates.read::<User>(&user.to_string()).await
+        self.repository.read::<User>(&user.to_string()).await
     }
 
     async fn admin_accounts(&self, email: &EmailAddress) -> Result<Vec<Option<Arc<Loaded<User>>>>, Error> {
@@ -182,7 +178,7 @@ impl Commands {
             at: now,
         });
         let metadata = by_person(&account, correlation_id, id);
-        let started = self.aggregates.execute::<Session>(&id.to_string(), start, &metadata).await?;
+        let started = self.repository.execute::<Session>(&id.to_string(), start, &metadata).await?;
         Ok(self.done(self.logged_in(id, audience, 1, expires_at, account), started.position))
     }
 
@@ -216,46 +212,46 @@ impl Commands {
         refresh_token: &str,
         correlation_id: Uuid,
     ) -> Result<Done<LoggedIn>, Error> {
-        const REFUSED: Error = Error::Unauthorized(Cow::Borrowed("invalid or expired refresh token"));
-        let token = RefreshToken::check(refresh_token, &self.keyed_hash).ok_or(REFUSED)?;
+        let refused = || Error::rule(&AuthenticationError::RefreshToken);
+        let token = RefreshToken::check(refresh_token, &self.keyed_hash).ok_or_else(refused)?;
         let session = self.session(token.session_id).await?;
-        let user_id = session.state.live(self.clock.now()).ok_or(REFUSED)?.user_id;
+        let user_id = session.state.live(self.clock.now()).ok_or_else(refused)?.user_id;
         let claims = Claims { user_id, session_id: token.session_id, audience };
         let (_, user) = self.whoever_has(claims).await.map_err(|error| match error {
-            Error::Unauthorized(_) => REFUSED,
+            Error::Unauthorized(_) => refused(),
             error => error,
         })?;
-        let account = user.state.account().cloned().ok_or(REFUSED)?;
+        let account = user.state.account().cloned().ok_or_else(refused)?;
         let now = self.clock.now();
         let refresh =
             SessionCommand::Refresh { generation: token.generation, expires_at: now.plus_ms(SESSION_MS), at: now };
         let metadata = by_person(&account, correlation_id, token.session_id);
         let refreshed =
-            self.aggregates.execute::<Session>(&token.session_id.to_string(), refresh, &metadata).await.map_err(
+            self.repository.execute::<Session>(&token.session_id.to_string(), refresh, &metadata).await.map_err(
                 |refusal| match refusal {
-                    Refusal::Rule(_) => REFUSED,
+                    Refusal::Rule(_) => refused(),
                     Refusal::Other(error) => error,
                 },
             )?;
         let Session::Live(session) = &refreshed.state else {
             // It was used before, and the session has just been revoked for it.
             self.done((), refreshed.position);
-            return Err(REFUSED);
+            return Err(refused());
         };
         let logged_in = self.logged_in(session.id, audience, session.generation, session.expires_at, account);
         Ok(self.done(logged_in, refreshed.position))
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Arc<Loaded<User>>, Error> {
-        self.aggregates.load::<User>(&id.to_string()).await
+        self.repository.load::<User>(&id.to_string()).await
     }
 
     pub(crate) async fn session(&self, id: SessionId) -> Result<Arc<Loaded<Session>>, Error> {
-        self.aggregates.load::<Session>(&id.to_string()).await
+        self.repository.load::<Session>(&id.to_string()).await
     }
 }
 
-/// What a refresh token says: which of those of which session it is.
+/// Content of a refresh token: its session and its number there.
 struct RefreshToken {
     session_id: SessionId,
     generation: u32,
@@ -277,7 +273,7 @@ impl RefreshToken {
     }
 }
 
-/// What the log says about a login: the person did it, in the session that begins with it.
+/// Metadata of a login: the user acts in the session that begins with it.
 fn by_person(account: &Account, correlation_id: Uuid, session: SessionId) -> Metadata {
     let mut metadata = by_the_system(account.business_id, correlation_id);
     metadata.actor.user = Some(account.id.0);

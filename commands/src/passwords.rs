@@ -1,7 +1,7 @@
 //! Changing passwords.
 
 use domain::user::{SetPassword, User, UserCommand, UserError};
-use domain::{Invalid, Password, UserId};
+use domain::{AuthenticationError, Invalid, Password, UserId};
 
 use crate::{Commands, Done, Error, HashedFor, Request};
 
@@ -19,7 +19,7 @@ impl Commands {
     ) -> Result<Done<()>, Error> {
         let caller = &request.caller;
         let user = self.user(caller.user_id).await?;
-        let account = user.state.active().ok_or_else(|| Error::Unauthorized("invalid or expired token".into()))?;
+        let account = user.state.active().ok_or_else(|| Error::rule(&AuthenticationError::Token))?;
         let (hash, epoch) = (account.password_hash.known().cloned(), account.epoch);
         let is_same = current == new.as_str();
         if !self.passwords.verify(hashed_for(request), current, hash).await? {
@@ -39,7 +39,7 @@ impl Commands {
     pub async fn reset_password(&self, request: &Request, id: UserId, new: Password) -> Result<Done<()>, Error> {
         self.managed(request, id).await?;
         if id == request.caller.user_id {
-            return Err(Error::Conflict("one's own password is changed, not reset".into()));
+            return Err(Error::rule(&UserError::OwnPassword));
         }
         self.set_password(request, id, new, None).await
     }
@@ -61,7 +61,7 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(account.business_id);
-        let changed = self.aggregates.execute::<User>(&id.to_string(), set, &metadata).await?;
+        let changed = self.repository.execute::<User>(&id.to_string(), set, &metadata).await?;
         Ok(self.done((), changed.position))
     }
 }

@@ -1,4 +1,4 @@
-//! What commands need from outside. Wired in `app`.
+//! Ports: what commands need from outside. Implemented in `app`.
 
 use std::net::IpAddr;
 
@@ -19,10 +19,10 @@ pub trait Ids: Send + Sync + 'static {
     fn next(&self) -> Uuid;
 }
 
-/// Whom a password is hashed for. A hash takes a processor for a while, so processors are shared out among these.
+/// Beneficiary of a password hash. Hashing takes a processor for a while, so processors are shared among these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashedFor {
-    /// Whoever wants to log in: nobody that is known yet.
+    /// A login, before its user is known.
     Login {
         /// Address, or network, that the request comes from, if that is known.
         address: Option<IpAddr>,
@@ -48,7 +48,7 @@ pub trait Passwords: Send + Sync + 'static {
     /// The hash to store, as a PHC string.
     async fn hash(&self, whom: HashedFor, password: Password) -> Result<String, TooManyHashes>;
 
-    /// Whether this is the password of that hash. Without a hash it takes as long, and isn't.
+    /// Returns true if this is the password of that hash. Without a hash it takes as long, and returns false.
     async fn verify(&self, whom: HashedFor, password: String, hash: Option<String>) -> Result<bool, TooManyHashes>;
 }
 
@@ -71,13 +71,13 @@ pub struct UnfinishedLogin {
 pub struct ActiveCall {
     /// Which.
     pub id: CallId,
-    /// Who called.
+    /// The caller.
     pub caller_id: UserId,
-    /// Who was called.
+    /// The callee.
     pub receiver_id: UserId,
 }
 
-/// What no stream can answer. The answers may be late, so they are only used to find the streams that decide.
+/// Lookups that span streams. Answers may be late, so they only find the streams that decide.
 #[async_trait]
 pub trait Lookups: Send + Sync + 'static {
     /// Accounts of all businesses that have this email and may administer; at most `limit`. What this node has acknowledged, up to

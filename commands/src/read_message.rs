@@ -6,7 +6,7 @@ use domain::{ConversationId, MessageId};
 
 use crate::{Commands, Done, Error, Request};
 
-/// What has been read.
+/// Result of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageRead {
     /// The message.
@@ -45,7 +45,7 @@ impl Commands {
         conversation: Option<ConversationId>,
     ) -> Result<Done<MessageRead>, Error> {
         let not_found = Error::rule(&MessageError::NoSuchMessage);
-        let loaded = self.aggregates.replay::<Message>(&id.to_string()).await?;
+        let loaded = self.repository.replay::<Message>(&id.to_string()).await?;
         let reader_id = request.caller.user_id;
         let message = loaded.state.sent().filter(|message| message.is_visible_to(reader_id)).ok_or(not_found)?;
         if conversation.is_some_and(|conversation| conversation != message.conversation_id) {
@@ -66,7 +66,7 @@ impl Commands {
         });
         let stream = Reading::stream_id(message.conversation_id, reader_id);
         let metadata = request.metadata(message.business_id);
-        let cursor = self.aggregates.execute::<Reading>(&stream, command, &metadata).await?;
+        let cursor = self.repository.execute::<Reading>(&stream, command, &metadata).await?;
         Ok(self.done(read, cursor.position))
     }
 }

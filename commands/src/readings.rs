@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::{Caller, HistoryRead};
 
-/// How long readings of one query are summed up, in milliseconds.
+/// Period in which equal queries are summed up, in milliseconds.
 const WINDOW_MS: i64 = 60_000;
 
 /// A query, and its reader.
@@ -80,7 +80,7 @@ impl RecentReadings {
         Self { readers: Mutex::default(), max_queries }
     }
 
-    /// Whether a query of the last minute stands in the log: whoever finds that it doesn't has to record it. Those who ask the same
+    /// Tells whether a query of the last minute is in the log; a reader that finds it is not has to record it. Those who ask the same
     /// meanwhile wait for that.
     pub(crate) fn recorded(&self, reading: &Reading, now: Timestamp) -> Result<Recorded, TooManyQueries> {
         let mut readers = self.readers();

@@ -4,27 +4,27 @@ use domain::file::{Carrier, FileError, FileUploaded, Kept};
 use domain::message::{Message, MessageCommand, MessageError, MessageKind, MessageSent, SendMessage};
 use domain::{ConversationId, FileId, Invalid, MessageId, MessageText, RetryKey, UserId};
 
-use crate::aggregates::Created;
+use crate::repository::Created;
 use crate::state_cache::Loaded;
 use crate::{Commands, Done, Error, Request};
 
 /// Files that go with one message at most.
 const MAX_ATTACHMENTS: usize = 10;
 
-/// What somebody wants to send.
+/// A message to be sent.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
     /// To whom.
     pub recipient_id: UserId,
-    /// What it says.
+    /// Text.
     pub content: MessageText,
-    /// What it is.
+    /// Type.
     pub kind: MessageKind,
     /// Files that go with it.
     pub attachments: Vec<FileId>,
     /// The message of the same conversation that it replies to.
     pub reply_to: Option<MessageId>,
-    /// What the client names it by, to be able to send it again safely.
+    /// Retry key of the client.
     pub retry_key: Option<RetryKey>,
 }
 
@@ -55,12 +55,12 @@ impl Commands {
         if let Err(refused) = self.may_be_sent(request, &new).await {
             // A retry gets what the first try got, whatever has happened to the recipient meanwhile.
             let Some(retry) = retry else { return Err(refused) };
-            let earlier = self.aggregates.replay::<Message>(&retry.id.to_string()).await?;
+            let earlier = self.repository.replay::<Message>(&retry.id.to_string()).await?;
             return if earlier.version == 0 { Err(refused) } else { self.repeat(earlier, &retry).await };
         }
         // A retry gives its files to nobody again.
         if let Some(retry) = retry.as_ref().filter(|_| !new.attachments.is_empty()) {
-            let earlier = self.aggregates.replay::<Message>(&retry.id.to_string()).await?;
+            let earlier = self.repository.replay::<Message>(&retry.id.to_string()).await?;
             if earlier.version > 0 {
                 return self.repeat(earlier, retry).await;
             }
@@ -82,7 +82,7 @@ impl Commands {
             at: self.clock.now(),
         });
         let metadata = request.metadata(request.caller.business_id);
-        match self.aggregates.create::<Message>(&id.to_string(), send, &metadata).await? {
+        match self.repository.create::<Message>(&id.to_string(), send, &metadata).await? {
             Created::New(loaded) => self.sent(loaded).await,
             Created::Existing(loaded) => match retry {
                 Some(retry) => self.repeat(loaded, &retry).await,
@@ -114,7 +114,7 @@ impl Commands {
     }
 
     async fn must_be_in(&self, message: MessageId, conversation: ConversationId) -> Result<(), Error> {
-        let message = self.aggregates.replay::<Message>(&message.to_string()).await?;
+        let message = self.repository.replay::<Message>(&message.to_string()).await?;
         let is_in_it = message.state.sent().is_some_and(|sent| sent.conversation_id == conversation);
         if is_in_it { Ok(()) } else { Err(Error::rule(&MessageError::NoSuchMessage)) }
     }
@@ -123,7 +123,7 @@ impl Commands {
     async fn repeat(&self, earlier: Loaded<Message>, retry: &Retry) -> Result<Done<SentMessage>, Error> {
         let fingerprint = earlier.state.sent().and_then(|message| message.fingerprint.as_ref());
         if fingerprint != Some(&retry.fingerprint) {
-            return Err(Error::Conflict("this key has been used for another message".into()));
+            return Err(Error::rule(&MessageError::KeyUsed));
         }
         self.sent(earlier).await
     }

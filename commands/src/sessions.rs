@@ -10,7 +10,7 @@ impl Commands {
     /// Ends the session of the request.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn log_out(&self, request: &Request) -> Result<Done<()>, Error> {
         let Caller { session_id, business_id, .. } = request.caller;
         self.revoke(request, business_id, session_id, RevokeReason::LoggedOut).await
@@ -44,7 +44,7 @@ impl Commands {
         let account = self.managed(request, user).await?;
         let end = UserCommand::EndSessions { at: self.clock.now() };
         let metadata = request.metadata(account.business_id);
-        let ended = self.aggregates.execute::<User>(&user.to_string(), end, &metadata).await?;
+        let ended = self.repository.execute::<User>(&user.to_string(), end, &metadata).await?;
         Ok(self.done((), ended.position))
     }
 
@@ -66,7 +66,7 @@ impl Commands {
     ) -> Result<Done<()>, Error> {
         let revoke = SessionCommand::Revoke { reason, at: self.clock.now() };
         let metadata = request.metadata(business);
-        let revoked = self.aggregates.execute::<Session>(&id.to_string(), revoke, &metadata).await;
+        let revoked = self.repository.execute::<Session>(&id.to_string(), revoke, &metadata).await;
         Ok(self.done((), revoked?.position))
     }
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::caller::by_the_system;
 use crate::{
-    ActiveCall, Caller, Clock, Commands, Error, FirstSuperAdmin, Foundations, HashedFor, Ids, KeyedHash, LookupError,
+    ActiveCall, Caller, Clock, Commands, Dependencies, Error, FirstSuperAdmin, HashedFor, Ids, KeyedHash, LookupError,
     Lookups, NewUser, Passwords, Request, TooManyHashes, UnfinishedLogin,
 };
 
@@ -106,7 +106,7 @@ struct Node {
 /// A node on a log. It doesn't follow the log: what it remembers gets as old as can be.
 fn node(store: &MemoryStore, first_id: u64) -> Node {
     let (clock, lookups) = (Arc::new(TestClock::default()), Arc::new(TestLookups::default()));
-    let commands = Commands::new(Foundations {
+    let commands = Commands::new(Dependencies {
         store: Arc::new(store.clone()),
         lookups: lookups.clone(),
         passwords: Arc::new(PlainPasswords),
@@ -165,7 +165,7 @@ impl Node {
         let login_id = self.commands.keyed_hash.login_id(business, &email);
         let reserve = LoginCommand::Reserve { business_id: business, user_id, at: self.commands.clock.now() };
         let metadata = by_the_system(business, Uuid::nil());
-        self.commands.aggregates.execute::<Login>(&login_id, reserve, &metadata).await.unwrap();
+        self.commands.repository.execute::<Login>(&login_id, reserve, &metadata).await.unwrap();
         login_id
     }
 

@@ -9,12 +9,12 @@ use domain::login::{Login, LoginCommand, LoginError};
 use domain::user::{User, UserCommand, UserError};
 use event_store::Metadata;
 
-use crate::aggregates::Refusal;
 use crate::caller::by_the_system;
+use crate::repository::Refusal;
 use crate::state_cache::Loaded;
 use crate::{Commands, Error};
 
-/// How long a reservation may wait for its account, in milliseconds.
+/// Time for which a reservation may wait for its account, in milliseconds.
 pub(crate) const PATIENCE_MS: i64 = 60_000;
 /// Logins that are released in one go.
 const LIMIT: u32 = 100;
@@ -24,7 +24,7 @@ impl Commands {
     /// the same time. Returns how many were released.
     ///
     /// # Errors
-    /// When the log or the database can't be used. What is left is found the next time.
+    /// If the log or the database is unavailable. The next run finds what is left.
     pub async fn release_unfinished_logins(&self) -> Result<usize, Error> {
         let before = self.clock.now().plus_ms(-PATIENCE_MS);
         let unfinished = self.lookups.unfinished_logins(before, LIMIT).await?;
@@ -49,7 +49,7 @@ impl Commands {
         let metadata = by_the_system(business_id, self.ids.next());
         let at = self.clock.now();
         let abandon = UserCommand::Abandon { at };
-        let abandoned = match self.aggregates.execute::<User>(&user_id.to_string(), abandon, &metadata).await {
+        let abandoned = match self.repository.execute::<User>(&user_id.to_string(), abandon, &metadata).await {
             Ok(abandoned) => abandoned.last_event,
             Err(Refusal::Rule(UserError::AlreadyCreated)) => {
                 return Err(Error::rule(&LoginError::Taken));
@@ -58,11 +58,11 @@ impl Commands {
         };
         let metadata = Metadata { causation_id: abandoned, ..metadata };
         let release = LoginCommand::Release { user_id, at };
-        self.aggregates.execute::<Login>(login_id, release, &metadata).await?;
+        self.repository.execute::<Login>(login_id, release, &metadata).await?;
         Ok(())
     }
 
     pub(crate) async fn login(&self, login_id: &str) -> Result<Arc<Loaded<Login>>, Error> {
-        self.aggregates.load::<Login>(login_id).await
+        self.repository.load::<Login>(login_id).await
     }
 }

@@ -1,18 +1,18 @@
 //! Managing people.
 
 use domain::user::{Account, AvatarChange, ChangeUser, User, UserCommand, UserError};
-use domain::{DisplayName, Invalid, Role, UserId};
+use domain::{DisplayName, Invalid, PermissionError, Role, UserId};
 
 use crate::{Commands, Done, Error, Request};
 
-/// What shall be changed of somebody: whatever is said, and nothing else.
+/// Changes of a user: the given fields, and no others.
 #[derive(Clone, Debug, Default)]
 pub struct UserChanges {
-    /// What the person is called.
+    /// Display name.
     pub name: Option<DisplayName>,
-    /// Where the person's picture is.
+    /// Change of the avatar.
     pub avatar: AvatarChange,
-    /// What the account may do.
+    /// Role of the account.
     pub role: Option<Role>,
 }
 
@@ -26,7 +26,7 @@ impl Commands {
         let account = self.managed(request, id).await?;
         let caller = &request.caller;
         if changes.role.is_some_and(|role| !caller.role.may_manage(caller.business_id, role, account.business_id)) {
-            return Err(Error::Forbidden("you can't give anybody this role".into()));
+            return Err(Error::rule(&PermissionError::GiveRole));
         }
         if changes.role.is_some_and(|role| role.fits(account.business_id) && role != Role::SystemSuperAdmin)
             && account.role == Role::SystemSuperAdmin
@@ -39,7 +39,7 @@ impl Commands {
     /// Changes what is known of the caller.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn change_own_profile(
         &self,
         request: &Request,
@@ -87,7 +87,7 @@ impl Commands {
         self.managed(request, id).await.map(drop)
     }
 
-    /// Somebody whom the caller manages.
+    /// Returns a user whom the caller manages.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such person, or none that the caller may see; [`Error::Forbidden`] when the caller
@@ -100,7 +100,7 @@ impl Commands {
             return Err(Error::rule(&UserError::NoSuchUser));
         }
         if !caller.role.may_manage(caller.business_id, account.role, account.business_id) {
-            return Err(Error::Forbidden("you can't manage this user".into()));
+            return Err(Error::rule(&PermissionError::ManageUser));
         }
         Ok(account.clone())
     }
@@ -112,14 +112,14 @@ impl Commands {
         command: UserCommand,
     ) -> Result<Done<User>, Error> {
         let metadata = request.metadata(account.business_id);
-        let changed = self.aggregates.execute::<User>(&account.id.to_string(), command, &metadata).await?;
+        let changed = self.repository.execute::<User>(&account.id.to_string(), command, &metadata).await?;
         Ok(self.done(changed.state.clone(), changed.position))
     }
 
-    /// What is known of a person today; for showing who sent something. None when there is nobody of that id.
+    /// Returns a user's current account, for display. None if there is no such user.
     ///
     /// # Errors
-    /// When the log can't be used.
+    /// If the log is unavailable.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>, Error> {
         Ok(self.user(id).await?.state.account().cloned())
     }

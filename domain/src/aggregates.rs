@@ -17,49 +17,44 @@ use crate::user::User;
 
 /// Does something with an aggregate, whichever it is.
 pub trait Visitor {
-    /// What comes of it.
+    /// Result of a visit.
     type Output;
 
     /// Does it with this one.
     fn visit<D: Decider>(&mut self) -> Self::Output;
 }
 
-/// Visits the aggregate whose streams are of this category, if there is one.
-pub fn visit<V: Visitor>(category: &str, visitor: &mut V) -> Option<V::Output> {
-    Some(match category {
-        AuditTrail::CATEGORY => visitor.visit::<AuditTrail>(),
-        Business::CATEGORY => visitor.visit::<Business>(),
-        Call::CATEGORY => visitor.visit::<Call>(),
-        DeliveryCursors::CATEGORY => visitor.visit::<DeliveryCursors>(),
-        File::CATEGORY => visitor.visit::<File>(),
-        Line::CATEGORY => visitor.visit::<Line>(),
-        Login::CATEGORY => visitor.visit::<Login>(),
-        Message::CATEGORY => visitor.visit::<Message>(),
-        Reading::CATEGORY => visitor.visit::<Reading>(),
-        Session::CATEGORY => visitor.visit::<Session>(),
-        SuperAdmins::CATEGORY => visitor.visit::<SuperAdmins>(),
-        User::CATEGORY => visitor.visit::<User>(),
-        _ => return None,
-    })
+/// Makes the two functions below of the list of aggregates.
+macro_rules! aggregates {
+    ($($aggregate:ty),+ $(,)?) => {
+        /// Visits the aggregate whose streams are of this category, if there is one.
+        pub fn visit<V: Visitor>(category: &str, visitor: &mut V) -> Option<V::Output> {
+            match category {
+                $(<$aggregate>::CATEGORY => Some(visitor.visit::<$aggregate>()),)+
+                _ => None,
+            }
+        }
+
+        /// Visits every aggregate, in the order of their categories.
+        pub fn visit_all<V: Visitor>(visitor: &mut V) -> Vec<V::Output> {
+            vec![$(visitor.visit::<$aggregate>()),+]
+        }
+    };
 }
 
-/// Visits every aggregate, in the order of their categories.
-pub fn visit_all<V: Visitor>(visitor: &mut V) -> Vec<V::Output> {
-    const CATEGORIES: [&str; 12] = [
-        AuditTrail::CATEGORY,
-        Business::CATEGORY,
-        Call::CATEGORY,
-        DeliveryCursors::CATEGORY,
-        File::CATEGORY,
-        Line::CATEGORY,
-        Login::CATEGORY,
-        Message::CATEGORY,
-        Reading::CATEGORY,
-        Session::CATEGORY,
-        SuperAdmins::CATEGORY,
-        User::CATEGORY,
-    ];
-    CATEGORIES.into_iter().filter_map(|category| visit(category, visitor)).collect()
+aggregates! {
+    AuditTrail,
+    Business,
+    Call,
+    DeliveryCursors,
+    File,
+    Line,
+    Login,
+    Message,
+    Reading,
+    Session,
+    SuperAdmins,
+    User,
 }
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase")]
 pub enum AuditTrail {
-    /// Nobody has read anything.
+    /// Before the first reading.
     #[default]
     Unread,
-    /// Somebody did.
+    /// After a reading.
     Read(AuditRead),
 }
 
-/// What may be asked of it.
+/// Commands that it accepts.
 #[derive(Clone, Debug)]
 pub enum AuditCommand {
     /// Notes that somebody reads. That they may was decided before.
@@ -25,7 +25,7 @@ pub enum AuditCommand {
 }
 
 domain_events! {
-    /// What may have happened to it.
+    /// Events of a reading.
     pub enum AuditEvent {
         "AuditRead", version 1 => Read(AuditRead),
     }
@@ -37,7 +37,7 @@ domain_events! {
 pub struct AuditRead {
     /// Who; none when it was an operator at the command line.
     pub reader_id: Option<UserId>,
-    /// Whose history; none for that of all.
+    /// Business whose history was read; none for the history of all.
     pub business_id: Option<BusinessId>,
     /// How.
     pub what: AuditedThing,
@@ -52,7 +52,7 @@ pub struct AuditRead {
     pub last_read_at: Timestamp,
 }
 
-/// How the history was read.
+/// Parts of the history that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditedThing {
@@ -64,7 +64,7 @@ pub enum AuditedThing {
     Stream,
     /// The state of one aggregate at some time.
     State,
-    /// What one request has caused.
+    /// Events that one request has caused.
     Correlation,
     /// Into a file, at the command line.
     Export,

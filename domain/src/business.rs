@@ -10,7 +10,7 @@ use crate::{BusinessId, Decider, DisplayName, RefusalKind, RuleError, Timestamp}
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Business {
-    /// Nobody has registered it.
+    /// Not registered yet.
     #[default]
     Unregistered,
     /// In use.
@@ -19,7 +19,7 @@ pub enum Business {
     Suspended(Registered),
 }
 
-/// What is known of a registered business.
+/// Data of a registered business.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registered {
@@ -27,11 +27,11 @@ pub struct Registered {
     pub id: BusinessId,
     /// Its name today.
     pub name: String,
-    /// When it was registered.
+    /// Time of registration.
     pub created_at: Timestamp,
 }
 
-/// What may be asked of a business.
+/// Commands that a business accepts.
 #[derive(Clone, Debug)]
 pub enum BusinessCommand {
     /// Makes a new tenant.
@@ -45,7 +45,7 @@ pub enum BusinessCommand {
 }
 
 domain_events! {
-    /// What may have happened to a business.
+    /// Events of a business.
     pub enum BusinessEvent {
         "BusinessRegistered", version 1 => Registered(BusinessRegistered),
         "BusinessRenamed", version 1 => Renamed(BusinessRenamed),
@@ -71,7 +71,7 @@ pub struct BusinessRenamed {
     pub renamed_at: Timestamp,
 }
 
-/// Nobody of it gets in since.
+/// Its users cannot log in from here on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessSuspended {
@@ -94,7 +94,7 @@ pub enum BusinessError {
     /// An id names one business for ever.
     #[error("this business is registered already")]
     AlreadyRegistered,
-    /// Whoever suspended the system business could never come back in to undo it.
+    /// The system business cannot be suspended: no one could log in to undo it.
     #[error("the system business can't be suspended")]
     SystemBusinessStays,
     /// Businesses are managed by who runs the installation.
@@ -113,7 +113,7 @@ impl RuleError for BusinessError {
 }
 
 impl Business {
-    /// What is known of it, once it is registered.
+    /// Returns its data, once it is registered.
     #[must_use]
     pub fn registered(&self) -> Option<&Registered> {
         match self {
@@ -122,7 +122,7 @@ impl Business {
         }
     }
 
-    /// Whether its people get in.
+    /// Returns true if its users may log in.
     #[must_use]
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))
@@ -191,6 +191,10 @@ impl Decider for Business {
                 unchanged,
             ) => unchanged,
         };
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.registered().map_or(0, |business| business.name.capacity())
     }
 }
 

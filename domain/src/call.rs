@@ -10,16 +10,16 @@ use crate::{BusinessId, CallId, ConversationId, Decider, Invalid, RefusalKind, R
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Call {
-    /// Nobody has started it.
+    /// Not started yet.
     #[default]
     Unstarted,
     /// The callee has not answered yet.
     Ringing(CallStarted),
     /// They talk.
     Active {
-        /// How it began.
+        /// Start of the call.
         call: CallStarted,
-        /// When the callee answered.
+        /// Time at which the callee answered.
         accepted_at: Timestamp,
     },
     /// It is over, for ever.
@@ -30,19 +30,19 @@ pub enum Call {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallOver {
-    /// How it began.
+    /// Start of the call.
     pub call: CallStarted,
-    /// When the callee answered, if they did.
+    /// Time at which the callee answered, if they did.
     pub accepted_at: Option<Timestamp>,
-    /// How it ended.
+    /// Outcome of the call.
     pub outcome: Outcome,
-    /// Who ended it; none when nobody did.
+    /// User who ended it; none if the system did.
     pub ended_by: Option<UserId>,
-    /// When it ended.
+    /// Time of its end.
     pub ended_at: Timestamp,
 }
 
-/// How a call ended.
+/// Outcomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -100,7 +100,7 @@ impl CallType {
     }
 }
 
-/// What may be asked of a call.
+/// Commands that a call accepts.
 #[derive(Clone, Debug)]
 pub enum CallCommand {
     /// Starts it.
@@ -126,14 +126,14 @@ pub struct StartCall {
     pub receiver_id: UserId,
     pub call_type: CallType,
     pub room_id: RoomId,
-    /// Whether the callee is in another call; see [`crate::line`].
+    /// True if the callee is in another call; see [`crate::line`].
     pub callee_is_busy: bool,
     pub rings_until: Timestamp,
     pub at: Timestamp,
 }
 
 domain_events! {
-    /// What may have happened to a call.
+    /// Events of a call.
     pub enum CallEvent {
         "CallStarted", version 1 => Started(CallStarted),
         "CallFoundBusy", version 1 => FoundBusy(CallFoundBusy),
@@ -145,7 +145,7 @@ domain_events! {
     }
 }
 
-/// Which call, and whose. In every event of it, so that each can be delivered by itself.
+/// The call and its two users. Part of every event, so that each event can be delivered without the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallParties {
@@ -206,7 +206,7 @@ pub struct CallCancelled {
     pub cancelled_at: Timestamp,
 }
 
-/// Nobody answered in time.
+/// The callee did not answer in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallMissed {
@@ -221,10 +221,10 @@ pub struct CallMissed {
 pub struct CallEnded {
     #[serde(flatten)]
     pub parties: CallParties,
-    /// Who ended it; none when nobody did.
+    /// User who ended it; none if the system did.
     pub ended_by: Option<UserId>,
     pub reason: EndReason,
-    /// How long they talked, in milliseconds.
+    /// Duration of the conversation, in milliseconds.
     pub duration_ms: u64,
     pub ended_at: Timestamp,
 }
@@ -238,7 +238,7 @@ pub enum CallError {
     /// An id names one call for ever.
     #[error("this call has been started already")]
     AlreadyStarted,
-    /// People call others.
+    /// A user cannot call themselves.
     #[error("{0}")]
     ToOneself(Invalid),
     /// A call is answered or declined by the one who is called.
@@ -264,7 +264,7 @@ impl RuleError for CallError {
 }
 
 impl Call {
-    /// How it began, once it has.
+    /// Returns the start of the call, once there is one.
     #[must_use]
     pub fn started(&self) -> Option<&CallStarted> {
         match self {
@@ -273,13 +273,13 @@ impl Call {
         }
     }
 
-    /// Whether it rings, and may still be answered.
+    /// Returns true if it rings and may still be answered.
     #[must_use]
     pub fn is_ringing(&self, at: Timestamp) -> bool {
         matches!(self, Self::Ringing(call) if at < call.rings_until)
     }
 
-    /// Whether it rings, or people talk.
+    /// Returns true if it rings or has been answered and not ended.
     #[must_use]
     pub fn is_live(&self, at: Timestamp) -> bool {
         self.is_ringing(at) || matches!(self, Self::Active { .. })
@@ -287,7 +287,7 @@ impl Call {
 }
 
 impl CallOver {
-    /// How long they talked, in milliseconds; none when nobody answered.
+    /// Returns the duration of the conversation in milliseconds; none if the callee did not answer.
     #[must_use]
     pub fn duration_ms(&self) -> Option<u64> {
         self.accepted_at.map(|accepted_at| duration_ms(accepted_at, self.ended_at))
@@ -295,7 +295,7 @@ impl CallOver {
 }
 
 impl CallEvent {
-    /// Which call, and whose.
+    /// Returns the call and its users.
     #[must_use]
     pub fn parties(&self) -> &CallParties {
         match self {
@@ -311,7 +311,7 @@ impl CallEvent {
 }
 
 impl CallParties {
-    /// Whether this person called or was called.
+    /// Returns true if this user is the caller or the callee.
     #[must_use]
     pub fn include(&self, user: UserId) -> bool {
         self.caller_id == user || self.receiver_id == user

@@ -1,4 +1,4 @@
-//! What leaves the log for nobody, whoever asks.
+//! Credentials, removed from events before any reader gets them.
 
 use std::borrow::Cow;
 

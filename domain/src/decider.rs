@@ -1,4 +1,4 @@
-//! What every aggregate is made of.
+//! Aggregates: commands, events, rules and state of one stream.
 
 use std::fmt::Debug;
 
@@ -13,9 +13,9 @@ use crate::RuleError;
 pub trait Decider: Default + Clone + Debug + Serialize + Send + Sync + 'static {
     /// The stream is named `{CATEGORY}-{id}`.
     const CATEGORY: &'static str;
-    /// What may be asked of it.
+    /// Commands that it accepts.
     type Command: Clone + Debug + Send;
-    /// What may have happened to it.
+    /// Events of its stream.
     type Event: DomainEvent;
     /// Rules that may refuse a command.
     type Error: RuleError;
@@ -28,6 +28,11 @@ pub trait Decider: Default + Clone + Debug + Serialize + Send + Sync + 'static {
 
     /// Takes one fact in. Total: history is never rejected.
     fn evolve(&mut self, event: &Self::Event);
+
+    /// Heap memory of the state in bytes, about: caches of states are bounded by it.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 
     /// The state after a whole history.
     fn replay<'a>(history: impl IntoIterator<Item = &'a Self::Event>) -> Self
@@ -56,7 +61,7 @@ pub trait DomainEvent: Serialize + Sized + Clone + Debug + PartialEq + Send + Sy
     /// Reads the fact that is stored as `event_type`; `None` when this aggregate knows no such type.
     ///
     /// # Errors
-    /// What the deserializer says when the data hasn't today's shape.
+    /// The deserializer's error if the data does not have the current shape.
     fn deserialize<'de, D: Deserializer<'de>>(event_type: &str, data: D) -> Result<Option<Self>, D::Error>;
 }
 

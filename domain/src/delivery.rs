@@ -1,4 +1,4 @@
-//! How far a person's devices have been handed each of their conversations: a cursor a conversation, that only moves forwards.
+//! Delivery receipts of one user: a cursor for each conversation, which only moves forwards.
 //!
 //! All of them are in one stream, so that however many messages arrive from however many people, one event a second says it.
 
@@ -19,11 +19,11 @@ pub const PAUSE_MS: i64 = 1000;
 pub struct DeliveryCursors {
     /// Position in the log of the last message handed over, by conversation.
     pub positions: HashMap<ConversationId, u64>,
-    /// When that was last said.
+    /// Time of the last receipt.
     pub last_at: Option<Timestamp>,
 }
 
-/// What may be asked of the cursors.
+/// Commands that the cursors accept.
 #[derive(Clone, Debug)]
 pub enum DeliveryCommand {
     /// Notes that a device has been handed messages.
@@ -40,7 +40,7 @@ pub struct HandOver {
 }
 
 domain_events! {
-    /// What may have happened to the cursors.
+    /// Events of the cursors.
     pub enum DeliveryEvent {
         "MessagesDelivered", version 1 => Delivered(MessagesDelivered),
     }
@@ -52,17 +52,17 @@ domain_events! {
 pub struct MessagesDelivered {
     pub recipient_id: UserId,
     pub business_id: BusinessId,
-    /// How far, in each conversation that went on.
+    /// New cursors of the conversations that moved.
     pub up_to: Vec<Delivered>,
     pub delivered_at: Timestamp,
 }
 
-/// How far one conversation has been handed over.
+/// Cursor of one conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivered {
     pub conversation_id: ConversationId,
-    /// Who wrote it, and learns that it was delivered.
+    /// Sender of the message, who learns that it was delivered.
     pub sender_id: UserId,
     pub message_id: MessageId,
     pub message_position: u64,
@@ -85,7 +85,7 @@ impl RuleError for DeliveryError {
 }
 
 impl DeliveryCursors {
-    /// Whether this message, or a later one of its conversation, is known to have been handed over.
+    /// Returns true if this message, or a later one of its conversation, has been delivered.
     #[must_use]
     pub fn is_known(&self, message: &Delivered) -> bool {
         self.positions.get(&message.conversation_id).is_some_and(|position| *position >= message.message_position)
@@ -118,6 +118,10 @@ impl Decider for DeliveryCursors {
             *position = message.message_position.max(*position);
         }
         self.last_at = Some(event.delivered_at);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.positions.capacity() * size_of::<(ConversationId, u64)>()
     }
 }
 

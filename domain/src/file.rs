@@ -18,7 +18,7 @@ const MAX_CARRIERS: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum File {
-    /// Nobody has uploaded it.
+    /// Not uploaded yet.
     #[default]
     Unknown,
     /// It can be had.
@@ -44,13 +44,13 @@ pub struct Kept {
 #[serde(rename_all = "camelCase")]
 pub struct Carrier {
     pub message_id: MessageId,
-    /// Who wrote it.
+    /// Sender of the message.
     pub sender_id: UserId,
-    /// Who got it.
+    /// Recipient of the message.
     pub recipient_id: UserId,
 }
 
-/// What may be asked of a file.
+/// Commands that a file accepts.
 #[derive(Clone, Debug)]
 pub enum FileCommand {
     /// Takes it in. Its bytes are kept already.
@@ -78,7 +78,7 @@ pub struct UploadFile {
 }
 
 domain_events! {
-    /// What may have happened to a file.
+    /// Events of a file.
     pub enum FileEvent {
         "FileUploaded", version 1 => Uploaded(FileUploaded),
         "FileAttached", version 1 => Attached(FileAttached),
@@ -87,7 +87,7 @@ domain_events! {
     }
 }
 
-/// Somebody uploaded a file.
+/// A file was uploaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileUploaded {
@@ -140,7 +140,7 @@ pub enum FileError {
     /// Users send what they have uploaded themselves. Others may not know of a file either.
     #[error("{}", Self::NoSuchFile)]
     NotTheUploader,
-    /// What is known of it has to stay small: it is looked at for each message and each download.
+    /// The state stays small: it is loaded for each message and each download.
     #[error("this file has been sent too often: upload it again")]
     SentTooOften,
     /// A message carries it, or has done so not long ago.
@@ -250,5 +250,11 @@ impl Decider for File {
                 unchanged,
             ) => unchanged,
         };
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let Self::Kept(Kept { uploaded, carriers, .. }) = self else { return 0 };
+        let strings = uploaded.name.heap_bytes() + uploaded.content_type.capacity() + uploaded.sha256.capacity();
+        strings + carriers.capacity() * size_of::<Carrier>()
     }
 }

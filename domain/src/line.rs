@@ -22,7 +22,7 @@ pub struct Line {
 pub struct CallOnLine {
     pub call_id: CallId,
     pub taken_at: Timestamp,
-    /// Whether the owner of the line is the caller.
+    /// True if the owner of the line is the caller.
     pub is_outgoing: bool,
 }
 
@@ -31,7 +31,7 @@ const MAX_RINGING: usize = 3;
 /// Maximum calls on a line: it bounds what has to be looked up before another one.
 const MAX_CALLS: usize = 8;
 
-/// What may be asked of a line.
+/// Commands that a line accepts.
 #[derive(Clone, Debug)]
 pub enum LineCommand {
     /// Takes it for a call.
@@ -44,7 +44,7 @@ pub struct TakeLine {
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub call_id: CallId,
-    /// Somebody who is called has to be in no other call; somebody who calls may be.
+    /// True for a callee, who must be in no other call. A caller may be.
     pub must_be_free: bool,
     /// Calls on the line that are known to be over.
     pub over: Vec<CallId>,
@@ -54,7 +54,7 @@ pub struct TakeLine {
 }
 
 domain_events! {
-    /// What may have happened to a line.
+    /// Events of a line.
     pub enum LineEvent {
         "LineTaken", version 1 => Taken(LineTaken),
     }
@@ -67,7 +67,7 @@ pub struct LineTaken {
     pub user_id: UserId,
     pub business_id: BusinessId,
     pub call_id: CallId,
-    /// Whether the owner of the line is the caller.
+    /// True if the owner of the line is the caller.
     pub is_outgoing: bool,
     /// Calls that had it and are over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,10 +81,10 @@ pub enum LineError {
     /// The person is in another call.
     #[error("this person is in another call")]
     Busy,
-    /// Whoever calls many people at once disturbs them and talks to none.
+    /// A user has too many outgoing calls that ring.
     #[error("you are calling {MAX_RINGING} people already: wait until one of them answers")]
     TooManyRinging,
-    /// Nobody talks in so many calls.
+    /// A user is in too many calls.
     #[error("you are in too many calls: end one of them")]
     TooManyCalls,
 }
@@ -139,6 +139,10 @@ impl Decider for Line {
             taken_at: event.taken_at,
             is_outgoing: event.is_outgoing,
         });
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.calls.capacity() * size_of::<CallOnLine>()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Login {
-    /// Anyone may have it.
+    /// Available.
     #[default]
     Free,
     /// It belongs to a person who was, or is just about to be, created.
@@ -29,7 +29,7 @@ pub enum Login {
     },
 }
 
-/// What may be asked of a login.
+/// Commands that a login accepts.
 #[derive(Clone, Debug)]
 pub enum LoginCommand {
     /// Takes the email for a person about to be created.
@@ -39,7 +39,7 @@ pub enum LoginCommand {
 }
 
 domain_events! {
-    /// What may have happened to a login.
+    /// Events of a login.
     pub enum LoginEvent {
         "LoginReserved", version 1 => Reserved(LoginReserved),
         "LoginReleased", version 1 => Released(LoginReleased),
@@ -69,18 +69,21 @@ pub enum LoginError {
     /// Logins are unique within a business.
     #[error("this email is in use already")]
     Taken,
+    /// An administrator's email and password fit accounts of several businesses.
+    #[error("this email belongs to several businesses: say which with businessId")]
+    SeveralBusinesses,
 }
 
 impl RuleError for LoginError {
     fn kind(&self) -> RefusalKind {
         match self {
-            Self::Taken => RefusalKind::Conflict,
+            Self::Taken | Self::SeveralBusinesses => RefusalKind::Conflict,
         }
     }
 }
 
 impl Login {
-    /// Who has it.
+    /// Returns the user who has reserved it.
     #[must_use]
     pub fn holder(&self) -> Option<UserId> {
         match self {

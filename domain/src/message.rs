@@ -16,11 +16,11 @@ mod tests;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
-    /// Nobody has sent it.
+    /// Not sent yet.
     #[default]
     Unsent,
     /// It can be read.
-    Standing(Standing),
+    Visible(VisibleMessage),
     /// It can't be read any more. What it said stays in the history alone.
     Deleted(MessageSent),
 }
@@ -28,14 +28,14 @@ pub enum Message {
 /// A message that can be read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Standing {
+pub struct VisibleMessage {
     /// As it was sent.
     pub sent: MessageSent,
-    /// What it says since it was edited, if it was.
+    /// Text since the last edit, if there was one.
     pub edited: Option<Edited>,
 }
 
-/// What a message says since it was edited.
+/// Text of an edited message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edited {
@@ -43,7 +43,7 @@ pub struct Edited {
     pub edited_at: Timestamp,
 }
 
-/// What the client says a message is, for it to show it accordingly.
+/// Type of a message, as its client states it, for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageKind {
@@ -74,7 +74,7 @@ impl MessageKind {
     }
 }
 
-/// What may be asked of a message.
+/// Commands that a message accepts.
 #[derive(Clone, Debug)]
 pub enum MessageCommand {
     /// Sends it.
@@ -103,7 +103,7 @@ pub struct SendMessage {
 }
 
 domain_events! {
-    /// What may have happened to a message.
+    /// Events of a message.
     pub enum MessageEvent {
         "MessageSent", version 2 => Sent(MessageSent),
         "MessageEdited", version 1 => Edited(MessageEdited),
@@ -144,7 +144,7 @@ pub struct MessageEdited {
     pub edited_at: Timestamp,
 }
 
-/// Somebody took it back.
+/// The message was deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageDeleted {
@@ -162,7 +162,7 @@ pub struct MessageDeleted {
 /// The rules of a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// People write to others.
+    /// A user cannot write to themselves.
     #[error("{0}")]
     ToOneself(Invalid),
     /// There has to be something to read or to open.
@@ -171,16 +171,19 @@ pub enum MessageError {
     /// An id names one message for ever.
     #[error("this message has been sent already")]
     AlreadySent,
+    /// A retry key names one message for ever.
+    #[error("this key has been used for another message")]
+    KeyUsed,
     /// There is no such message.
     #[error("message not found")]
     NoSuchMessage,
-    /// Nobody changes what somebody else has said.
+    /// Only the sender can edit a message.
     #[error("only its sender can edit a message")]
     NotTheSender,
-    /// What has been read for a while stands.
+    /// The edit window is over.
     #[error("this message is too old to be edited")]
     TooLateToEdit,
-    /// What was taken back stays taken back.
+    /// A deletion cannot be undone.
     #[error("this message is deleted")]
     AlreadyDeleted,
 }
@@ -191,7 +194,7 @@ impl RuleError for MessageError {
             Self::ToOneself(invalid) | Self::Empty(invalid) => invalid.kind(),
             Self::NoSuchMessage => RefusalKind::NotFound,
             Self::NotTheSender => RefusalKind::Forbidden,
-            Self::AlreadySent | Self::TooLateToEdit | Self::AlreadyDeleted => RefusalKind::Conflict,
+            Self::AlreadySent | Self::KeyUsed | Self::TooLateToEdit | Self::AlreadyDeleted => RefusalKind::Conflict,
         }
     }
 }
@@ -202,23 +205,23 @@ impl Message {
     pub fn sent(&self) -> Option<&MessageSent> {
         match self {
             Self::Unsent => None,
-            Self::Standing(message) => Some(&message.sent),
+            Self::Visible(message) => Some(&message.sent),
             Self::Deleted(sent) => Some(sent),
         }
     }
 
     /// The message, if it can be read.
     #[must_use]
-    pub fn standing(&self) -> Option<&Standing> {
+    pub fn visible(&self) -> Option<&VisibleMessage> {
         match self {
-            Self::Standing(message) => Some(message),
+            Self::Visible(message) => Some(message),
             Self::Unsent | Self::Deleted(_) => None,
         }
     }
 }
 
-impl Standing {
-    /// What it says today.
+impl VisibleMessage {
+    /// Returns its current text.
     #[must_use]
     pub fn content(&self) -> &Personal<String> {
         self.edited.as_ref().map_or(&self.sent.content, |edited| &edited.content)
@@ -238,7 +241,7 @@ impl MessageEvent {
 }
 
 impl MessageSent {
-    /// Whether this person wrote or got it.
+    /// Returns true if this user is the sender or the recipient.
     #[must_use]
     pub fn is_visible_to(&self, user: UserId) -> bool {
         self.sender_id == user || self.recipient_id == user
@@ -280,22 +283,24 @@ impl Decider for Message {
                     sent_at: command.at,
                 })])
             }
-            (Send(_), Self::Standing(_) | Self::Deleted(_)) => Err(MessageError::AlreadySent),
+            (Send(_), Self::Visible(_) | Self::Deleted(_)) => Err(MessageError::AlreadySent),
             (Edit { .. } | Delete { .. }, Self::Unsent) => Err(MessageError::NoSuchMessage),
 
-            (Edit { by, .. }, Self::Standing(Standing { sent, .. }) | Self::Deleted(sent)) if by != sent.sender_id => {
+            (Edit { by, .. }, Self::Visible(VisibleMessage { sent, .. }) | Self::Deleted(sent))
+                if by != sent.sender_id =>
+            {
                 Err(MessageError::NotTheSender)
             }
             (Edit { .. }, Self::Deleted(_)) => Err(MessageError::AlreadyDeleted),
-            (Edit { window_ms, at, .. }, Self::Standing(now)) if at > now.sent.sent_at.plus_ms(window_ms) => {
+            (Edit { window_ms, at, .. }, Self::Visible(now)) if at > now.sent.sent_at.plus_ms(window_ms) => {
                 Err(MessageError::TooLateToEdit)
             }
-            (Edit { content, .. }, Self::Standing(now))
+            (Edit { content, .. }, Self::Visible(now))
                 if now.content().known().is_some_and(|known| known == content.as_str()) =>
             {
                 Ok(vec![])
             }
-            (Edit { by, content, at, .. }, Self::Standing(Standing { sent, .. })) => {
+            (Edit { by, content, at, .. }, Self::Visible(VisibleMessage { sent, .. })) => {
                 must_say_something(&content, &sent.attachments)?;
                 Ok(vec![MessageEvent::Edited(MessageEdited {
                     message_id: sent.message_id,
@@ -309,7 +314,7 @@ impl Decider for Message {
             }
 
             (Delete { .. }, Self::Deleted(_)) => Ok(vec![]),
-            (Delete { by, reason, at }, Self::Standing(Standing { sent, .. })) => {
+            (Delete { by, reason, at }, Self::Visible(VisibleMessage { sent, .. })) => {
                 Ok(vec![MessageEvent::Deleted(MessageDeleted {
                     message_id: sent.message_id,
                     conversation_id: sent.conversation_id,
@@ -326,12 +331,14 @@ impl Decider for Message {
 
     fn evolve(&mut self, event: &MessageEvent) {
         *self = match (event, std::mem::take(self)) {
-            (MessageEvent::Sent(event), Self::Unsent) => Self::Standing(Standing { sent: event.clone(), edited: None }),
-            (MessageEvent::Edited(event), Self::Standing(now)) => {
-                let edited = Edited { content: event.content.clone(), edited_at: event.edited_at };
-                Self::Standing(Standing { edited: Some(edited), ..now })
+            (MessageEvent::Sent(event), Self::Unsent) => {
+                Self::Visible(VisibleMessage { sent: event.clone(), edited: None })
             }
-            (MessageEvent::Deleted(_), Self::Standing(now)) => Self::Deleted(now.sent),
+            (MessageEvent::Edited(event), Self::Visible(now)) => {
+                let edited = Edited { content: event.content.clone(), edited_at: event.edited_at };
+                Self::Visible(VisibleMessage { edited: Some(edited), ..now })
+            }
+            (MessageEvent::Deleted(_), Self::Visible(now)) => Self::Deleted(now.sent),
             (MessageEvent::Sent(_) | MessageEvent::Edited(_) | MessageEvent::Deleted(_), unchanged) => unchanged,
         };
     }

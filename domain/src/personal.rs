@@ -13,7 +13,7 @@ use crate::UserId;
 /// Its `Debug` never shows the value: events get logged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Personal<T> {
-    /// Whom it is about.
+    /// User whom the data is about.
     pub subject: UserId,
     /// The data itself, unless it was erased.
     pub value: Known<T>,
@@ -41,6 +41,13 @@ impl<T> Personal<T> {
             Known::Value(value) => Some(value),
             Known::Erased => None,
         }
+    }
+}
+
+impl Personal<String> {
+    /// Heap memory of the value, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.known().map_or(0, String::capacity)
     }
 }
 

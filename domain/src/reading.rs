@@ -1,4 +1,4 @@
-//! How far one person has read one conversation: a cursor that only moves forwards. Reading a message reads all before it.
+//! Read cursor of one user in one conversation, which only moves forwards. Reading a message reads all before it.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ pub struct Reading {
     pub read_position: u64,
 }
 
-/// What may be asked of a cursor.
+/// Commands that a cursor accepts.
 #[derive(Clone, Debug)]
 pub enum ReadingCommand {
     /// Reads a message and all before it.
@@ -29,16 +29,16 @@ pub struct ReadMessage {
     pub conversation_id: ConversationId,
     pub business_id: BusinessId,
     pub reader_id: UserId,
-    /// Who wrote it, and learns that it was read.
+    /// Sender of the message, who learns that it was read.
     pub sender_id: UserId,
     pub message_id: MessageId,
-    /// Where the message stands in the log.
+    /// Position of the message in the log.
     pub message_position: u64,
     pub at: Timestamp,
 }
 
 domain_events! {
-    /// What may have happened to a cursor.
+    /// Events of a cursor.
     pub enum ReadingEvent {
         "MessagesRead", version 1 => Read(MessagesRead),
     }

@@ -1,11 +1,11 @@
-//! Who may do what to whom.
+//! Roles and their permissions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::BusinessId;
 
-/// What an account may do. The system roles belong to the built-in [system business](BusinessId::SYSTEM) only.
+/// Role of an account. The system roles belong to the built-in [system business](BusinessId::SYSTEM) only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
@@ -44,25 +44,25 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 
-    /// Whether the role belongs to those who run the installation.
+    /// Returns true for the roles of those who run the installation.
     #[must_use]
     pub fn is_system(self) -> bool {
         matches!(self, Self::SystemSuperAdmin | Self::SystemAuditor)
     }
 
-    /// Whether the role may log in at the admin API.
+    /// Returns true if the role may log in at the admin API.
     #[must_use]
     pub fn may_administer(self) -> bool {
         self != Self::BusinessUser
     }
 
-    /// Whether an account of `own` business with this role may see the people of `business`.
+    /// Returns true if an account of business `own` with this role may see the users of `business`.
     #[must_use]
     pub fn may_see(self, own: BusinessId, business: BusinessId) -> bool {
         self.is_system() || (self.may_administer() && own == business)
     }
 
-    /// Whether an account of `own` business with this role may create or change accounts with the role `other` in `business`.
+    /// Returns true if an account of business `own` with this role may create or change accounts with role `other` in `business`.
     #[must_use]
     pub fn may_manage(self, own: BusinessId, other: Self, business: BusinessId) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Role {
         }
     }
 
-    /// Whether accounts of `business` can have this role at all.
+    /// Returns true if accounts of `business` can have this role at all.
     #[must_use]
     pub fn fits(self, business: BusinessId) -> bool {
         self.is_system() == (business == BusinessId::SYSTEM)

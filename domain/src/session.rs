@@ -10,7 +10,7 @@ use crate::{BusinessId, Decider, Personal, RefusalKind, RuleError, SessionId, Ti
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Session {
-    /// Nobody has started it.
+    /// Not started yet.
     #[default]
     Unstarted,
     /// Its tokens are good until it runs out.
@@ -19,27 +19,27 @@ pub enum Session {
     Revoked(Started),
 }
 
-/// What is known of a session.
+/// Data of a session.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Started {
     /// Its id.
     pub id: SessionId,
-    /// Who logged in.
+    /// User who logged in.
     pub user_id: UserId,
     /// The business of that person.
     pub business_id: BusinessId,
-    /// Where they logged in.
+    /// API of the login.
     pub audience: Audience,
     /// The person's epoch in which they did; see [`crate::user::Account::epoch`].
     pub epoch: u32,
-    /// Which of its refresh tokens is good: they are counted from 1.
+    /// Number of the valid refresh token, counted from 1.
     pub generation: u32,
-    /// When that refresh token runs out.
+    /// Expiry of that refresh token.
     pub expires_at: Timestamp,
 }
 
-/// Which of the two APIs a session is for. A token of the one is worth nothing at the other.
+/// API that a session is for. A token of one is invalid at the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
@@ -74,7 +74,7 @@ pub enum RevokeReason {
     EndedByAdmin,
 }
 
-/// What may be asked of a session.
+/// Commands that a session accepts.
 #[derive(Clone, Debug)]
 pub enum SessionCommand {
     /// Begins it.
@@ -94,14 +94,14 @@ pub struct StartSession {
     pub audience: Audience,
     /// The person's epoch.
     pub epoch: u32,
-    /// What the device calls itself.
+    /// Name that the device gives itself.
     pub user_agent: Option<UserAgent>,
     pub expires_at: Timestamp,
     pub at: Timestamp,
 }
 
 domain_events! {
-    /// What may have happened to a session.
+    /// Events of a session.
     pub enum SessionEvent {
         "SessionStarted", version 1 => Started(SessionStarted),
         "SessionRefreshed", version 1 => Refreshed(SessionRefreshed),

@@ -1,7 +1,7 @@
 //! The super admins of the installation, as far as it takes to never lose the last one: whoever is about to stop being one asks
 //! here first. Two who would each leave the other as the last one can't both be told that they may go.
 //!
-//! Who is a super admin stands in the people's own streams. Here stands only who is about to go, until that shows in theirs.
+//! Super admins are listed by their own streams. This stream holds only those about to stop being one, until their streams show it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use crate::decider::domain_events;
 use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 
-/// How long somebody who may go counts as gone whatever their stream says, in milliseconds: it may be about to say so, or never
-/// will, because the node died in between.
+/// Time after its permission in which a user counts as gone whatever their stream says, in milliseconds. Their event may be about to
+/// be appended, or the node may have died before it was.
 const HESITATION_MS: i64 = 10_000;
 
 /// State of the super admins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SuperAdmins {
-    /// Who may go, and since when.
+    /// Users about to stop being super admins, with the time of permission.
     pub going: Vec<(UserId, Timestamp)>,
 }
 
-/// What may be asked of them.
+/// Commands that it accepts.
 #[derive(Clone, Debug)]
 pub enum SuperAdminsCommand {
     /// Lets one of them go.
@@ -34,13 +34,13 @@ pub enum SuperAdminsCommand {
 }
 
 domain_events! {
-    /// What may have happened to them.
+    /// Events of the stream.
     pub enum SuperAdminsEvent {
         "SuperAdminLetGo", version 1 => LetGo(SuperAdminLetGo),
     }
 }
 
-/// Somebody may stop being a super admin.
+/// A user may stop being a super admin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuperAdminLetGo {
@@ -51,7 +51,7 @@ pub struct SuperAdminLetGo {
 /// The rules of the super admins.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SuperAdminsError {
-    /// Nobody would be left to make another one.
+    /// No super admin would be left to appoint another one.
     #[error("the last super admin stays one")]
     LastOne,
 }

@@ -9,7 +9,7 @@ pub(crate) struct Given<D: Decider> {
     state: D,
 }
 
-/// What the rules answered.
+/// Result of a command.
 pub(crate) struct When<D: Decider> {
     outcome: Result<Vec<D::Event>, D::Error>,
 }

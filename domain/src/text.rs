@@ -13,7 +13,7 @@ use crate::visibility;
 pub struct Invalid {
     /// The field, as the API names it.
     pub field: &'static str,
-    /// What is wrong with it, as the end of a sentence that begins with the field.
+    /// Reason, as the end of a sentence that begins with the field.
     pub reason: String,
 }
 
@@ -63,15 +63,15 @@ text! {
     DisplayName
 }
 text! {
-    /// What a message says: up to 10,000 characters; line breaks and tabs are the only control characters.
+    /// Text of a message: up to 10,000 characters; line breaks and tabs are the only control characters.
     MessageText
 }
 text! {
-    /// What a client names a message by, to be able to send it again safely: 1 to 128 characters.
+    /// Retry key of a message, given by its client: 1 to 128 characters.
     RetryKey
 }
 text! {
-    /// What the clients of a call name the place where they meet: 1 to 200 characters.
+    /// Room of a call, named by its clients: 1 to 200 characters.
     RoomId
 }
 text! {
@@ -79,20 +79,19 @@ text! {
     Reason
 }
 text! {
-    /// What a file is called: 1 to 255 characters, and never a path.
+    /// Name of a file: 1 to 255 characters, and never a path.
     FileName
 }
 text! {
-    /// What a file is, as its uploader says: a media type such as `image/png`, without parameters.
+    /// Media type of a file, as its uploader states it, such as `image/png`, without parameters.
     ContentType
 }
 text! {
-    /// What a device calls itself: up to 200 characters.
+    /// Name that a device gives itself: up to 200 characters.
     UserAgent
 }
 text! {
-    /// What a person proves to be themselves with: 8 to 128 characters, and not what everybody
-    /// takes. Never stored; see [`crate::user::CreateUser`].
+    /// Password: 8 to 128 characters, and not a common one. Never stored; see [`crate::user::CreateUser`].
     Password
 }
 text! {
@@ -107,7 +106,7 @@ impl EmailAddress {
     /// Takes an address of the form `local@domain`; what else makes an address real, only a mail to it can tell.
     ///
     /// # Errors
-    /// When it has no such form, is too long, or contains white space, control or invisible formatting characters.
+    /// If it is no email address, is too long, or contains white space, control or invisible formatting characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
@@ -137,7 +136,7 @@ impl DisplayName {
     /// Takes a name without the white space around it.
     ///
     /// # Errors
-    /// When nothing of it is visible, when it is too long, or contains control or invisible formatting characters.
+    /// If no character of it is visible, if it is too long, or contains control or invisible formatting characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.is_empty() || longer_than(text, Self::MAX_CHARS) {
@@ -160,7 +159,7 @@ impl MessageText {
     /// Takes the text as it stands; an empty one too, since a message may consist of attachments alone.
     ///
     /// # Errors
-    /// When it is too long or contains control characters other than line breaks and tabs.
+    /// If it is too long or contains control characters other than line breaks and tabs.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if longer_than(text, Self::MAX_CHARS) {
             return Err(Invalid::new("content", format!("must be at most {} characters", Self::MAX_CHARS)));
@@ -171,7 +170,7 @@ impl MessageText {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether there is nothing to read in it.
+    /// Returns true if it has no visible text.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()
@@ -184,7 +183,7 @@ impl RetryKey {
     /// Takes a key that came in `field`.
     ///
     /// # Errors
-    /// When it is empty, too long, or contains control characters.
+    /// If it is empty, too long, or contains control characters.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || longer_than(text, Self::MAX_CHARS) || text.chars().any(char::is_control) {
             return Err(Invalid::new(field, "must be 1 to 128 characters, without control characters"));
@@ -197,7 +196,7 @@ impl RoomId {
     const MAX_CHARS: usize = 200;
 
     /// # Errors
-    /// When it is empty, too long, or contains control characters.
+    /// If it is empty, too long, or contains control characters.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || longer_than(text, Self::MAX_CHARS) || text.chars().any(char::is_control) {
             return Err(Invalid::new("roomId", "must be 1 to 200 characters, without control characters"));
@@ -210,7 +209,7 @@ impl Reason {
     const MAX_CHARS: usize = 500;
 
     /// # Errors
-    /// When it is blank, too long, or contains control characters other than line breaks and tabs.
+    /// If it is blank, too long, or contains control characters other than line breaks and tabs.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         if text.is_empty() || longer_than(text, Self::MAX_CHARS) || has_control_characters(text) {
@@ -239,14 +238,14 @@ impl FileName {
 }
 
 impl ContentType {
-    /// What is not said, and what nothing can be done with.
+    /// Media type of files with none, and of those whose type is not known.
     pub const UNKNOWN: &'static str = "application/octet-stream";
     const MAX_BYTES: usize = 127;
 
     /// Takes `type/subtype` (RFC 6838 4.2), with or without parameters, which are left out.
     ///
     /// # Errors
-    /// When it has no such form.
+    /// If it is no media type.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let essence = text.split(';').next().unwrap_or_default().trim();
         let is_name = |name: &str| {
@@ -260,13 +259,13 @@ impl ContentType {
         Ok(Self(essence.to_ascii_lowercase()))
     }
 
-    /// What nothing more is known of.
+    /// The type of unknown content.
     #[must_use]
     pub fn unknown() -> Self {
         Self(Self::UNKNOWN.to_owned())
     }
 
-    /// Whether a browser may show it in place: a picture of dots, which can't run anything.
+    /// Returns true if a browser may display it inline: a raster image, which cannot run anything.
     #[must_use]
     pub fn is_safe_picture(&self) -> bool {
         matches!(self.as_str(), "image/png" | "image/jpeg" | "image/gif" | "image/webp")
@@ -276,7 +275,7 @@ impl ContentType {
 impl UserAgent {
     const MAX_CHARS: usize = 200;
 
-    /// What a client says it is, as far as it can be shown; none when that is nothing.
+    /// Returns the client's text, as far as it can be displayed; none if nothing remains.
     #[must_use]
     pub fn tidied(text: &str) -> Option<Self> {
         let text: String = text.chars().filter(|c| !c.is_control()).take(Self::MAX_CHARS).collect();
@@ -290,7 +289,7 @@ impl Password {
     const MAX_CHARS: usize = 128;
 
     /// # Errors
-    /// When it is too short or too long, or among the most common ones in whatever case.
+    /// If it is too short or too long, or among the most common ones, ignoring case.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let too_short = text.chars().nth(Self::MIN_CHARS - 1).is_none();
         if too_short || longer_than(text, Self::MAX_CHARS) {
@@ -309,7 +308,7 @@ impl Avatar {
     /// Takes an address and normalises it: what has a meaning in HTML or CSS is percent-encoded afterwards.
     ///
     /// # Errors
-    /// When it is no absolute `https` URL, names a user or a password, or is too long.
+    /// If it is no absolute `https` URL, contains a user or a password, or is too long.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let url = Url::parse(text).ok().filter(|url| {
             url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
@@ -321,7 +320,7 @@ impl Avatar {
     }
 }
 
-/// Whether there are any besides line breaks and tabs.
+/// Returns true if there are control characters besides line breaks and tabs.
 fn has_control_characters(text: &str) -> bool {
     text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }

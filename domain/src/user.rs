@@ -16,7 +16,7 @@ mod tests;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum User {
-    /// Nobody has created it.
+    /// Not created yet.
     #[default]
     Uncreated,
     /// Its creation was given up half-way and the login released: it can never be created.
@@ -27,7 +27,7 @@ pub enum User {
     Suspended(Account),
 }
 
-/// What is known of an account.
+/// Data of an account.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
@@ -37,26 +37,26 @@ pub struct Account {
     pub business_id: BusinessId,
     /// The login.
     pub email: Personal<String>,
-    /// What the person is called.
+    /// Display name.
     pub name: Personal<String>,
-    /// Where the person's picture is.
+    /// URL of the avatar.
     pub avatar: Option<Personal<String>>,
-    /// What the account may do.
+    /// Role of the account.
     pub role: Role,
     /// The password, as a PHC string. Never shown to anybody.
     #[serde(skip)]
     pub password_hash: Personal<String>,
-    /// Whether somebody else knows the password, since they have set it.
+    /// True after an administrator has set the password.
     pub password_is_temporary: bool,
     /// Counts how often the person was logged out everywhere, or shut out. Sessions of earlier epochs are over, but for [`Self::kept_session`].
     pub epoch: u32,
     /// The session that outlived the end of the last epoch: the one in which the person ended it.
     pub kept_session: Option<SessionId>,
-    /// When it was created.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
-/// What may be asked of an account.
+/// Commands that an account accepts.
 #[derive(Clone, Debug)]
 pub enum UserCommand {
     /// Makes a new account.
@@ -75,7 +75,7 @@ pub enum UserCommand {
     EndSessions { at: Timestamp },
 }
 
-/// What shall become of somebody's picture.
+/// Change of an avatar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum AvatarChange {
     /// It stays.
@@ -92,7 +92,7 @@ pub enum AvatarChange {
 pub struct ChangeUser {
     pub name: Option<DisplayName>,
     pub avatar: AvatarChange,
-    /// Who may, and that a super admin is left, was decided before.
+    /// New role. Permission, and that a super admin is left, were checked before.
     pub role: Option<Role>,
     pub at: Timestamp,
 }
@@ -102,7 +102,7 @@ pub struct ChangeUser {
 pub struct SetPassword {
     /// PHC string of a slow hash; never the password.
     pub password_hash: String,
-    /// Whether somebody else has chosen it.
+    /// True if an administrator has set it.
     pub is_temporary: bool,
     /// The session that goes on.
     pub kept_session: Option<SessionId>,
@@ -126,7 +126,7 @@ pub struct CreateUser {
 }
 
 domain_events! {
-    /// What may have happened to an account.
+    /// Events of an account.
     pub enum UserEvent {
         "UserCreated", version 1 => Created(UserCreated),
         "UserAbandoned", version 1 => Abandoned(UserAbandoned),
@@ -228,7 +228,7 @@ pub enum UserError {
     /// An id names one account for ever.
     #[error("this user exists already")]
     AlreadyCreated,
-    /// Somebody took too long, and the email was given to somebody else.
+    /// Creation took too long, and the email was given to another account.
     #[error("creating this user took too long: try again")]
     CreationAbandoned,
     /// The password, or the right to be here, has gone since it was proved.
@@ -240,6 +240,9 @@ pub enum UserError {
     /// Administrators can't shut themselves out: nobody might be left to let them in.
     #[error("nobody can suspend themselves")]
     NotOneself,
+    /// An administrator's own password is changed by whoever knows it.
+    #[error("one's own password is changed, not reset")]
+    OwnPassword,
 }
 
 impl RuleError for UserError {
@@ -247,15 +250,17 @@ impl RuleError for UserError {
         match self {
             Self::NoSuchUser | Self::NoSuchRecipient => RefusalKind::NotFound,
             Self::RoleDoesNotFit(invalid) => invalid.kind(),
-            Self::AlreadyCreated | Self::CreationAbandoned | Self::ChangedMeanwhile | Self::NotOneself => {
-                RefusalKind::Conflict
-            }
+            Self::AlreadyCreated
+            | Self::CreationAbandoned
+            | Self::ChangedMeanwhile
+            | Self::NotOneself
+            | Self::OwnPassword => RefusalKind::Conflict,
         }
     }
 }
 
 impl User {
-    /// What is known of it, once it is created.
+    /// Returns its data, once it is created.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
         match self {
@@ -275,7 +280,7 @@ impl User {
 }
 
 impl Account {
-    /// Whether a session that was begun in an epoch is still good.
+    /// Returns true if a session that began in this epoch is still valid.
     #[must_use]
     pub fn keeps(&self, session: SessionId, epoch: u32) -> bool {
         epoch == self.epoch || self.kept_session == Some(session)
@@ -302,7 +307,7 @@ impl Account {
         self
     }
 
-    /// What is changed of it, as facts.
+    /// Returns the events of a change.
     fn change(&self, change: ChangeUser) -> Result<Vec<UserEvent>, UserError> {
         let at = change.at;
         let mut events = vec![];
@@ -424,5 +429,11 @@ impl Decider for User {
             (event, Self::Suspended(account)) => Self::Suspended(account.changed_by(event)),
             (_, unchanged @ (Self::Uncreated | Self::Abandoned)) => unchanged,
         };
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let Some(account) = self.account() else { return 0 };
+        let avatar = account.avatar.as_ref().map_or(0, Personal::heap_bytes);
+        account.email.heap_bytes() + account.name.heap_bytes() + account.password_hash.heap_bytes() + avatar
     }
 }

@@ -6,7 +6,7 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// Blank of the Braille patterns: a symbol by its category, and empty on the screen.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether a character has no place in a name: it is a control character, or invisible and makes text look like other text.
+/// Returns true for characters not allowed in names: control characters, and invisible ones that make texts look alike.
 ///
 /// Joiners and variation selectors stay allowed, since scripts and emoji need them.
 pub(crate) fn is_forbidden_in_names(c: char) -> bool {
@@ -20,7 +20,7 @@ pub(crate) fn is_forbidden_in_names(c: char) -> bool {
     !is_needed && (is_formatting || is_separator_of_lines || is_invisible)
 }
 
-/// Whether a character is visible by itself.
+/// Returns true for characters that are visible by themselves.
 pub(crate) fn leaves_a_mark(c: char) -> bool {
     c != BRAILLE_BLANK
         && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)

@@ -30,7 +30,7 @@ impl std::fmt::Debug for DecodeError {
 /// Puts a fact into the form in which it is kept.
 ///
 /// # Panics
-/// When `data` can't be written as JSON, which a type made of structs, strings and numbers always can.
+/// If `data` cannot be written as JSON. A type made of structs, strings and numbers always can.
 #[must_use]
 pub fn encode(event_id: uuid::Uuid, event_type: &'static str, schema_version: u16, data: &impl Serialize) -> NewEvent {
     let mut json = Vec::with_capacity(512);

@@ -1,4 +1,4 @@
-//! What every adapter must do. One suite: [`conformance_suite!`](crate::conformance_suite) makes a test of each function here.
+//! Conformance suite of the adapters: [`conformance_suite!`](crate::conformance_suite) makes a test of each function here.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -20,7 +20,7 @@ use crate::{
     NewEvent, Position, RecordedEvent, StreamId, Subscription,
 };
 
-/// How long to wait for something that is going to happen.
+/// Time to wait for an event that must come.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// One empty log, and what can be done to it from outside.

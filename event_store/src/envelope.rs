@@ -1,4 +1,4 @@
-//! What every event is kept in.
+//! Envelope of every event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,13 +29,13 @@ impl StreamId {
         &self.0
     }
 
-    /// What kind of thing the stream is about.
+    /// Category of the stream.
     #[must_use]
     pub fn category(&self) -> &str {
         self.0.split_once('-').map_or(&*self.0, |(category, _)| category)
     }
 
-    /// Which of its kind.
+    /// Id within the category.
     #[must_use]
     pub fn id(&self) -> &str {
         self.0.split_once('-').map_or("", |(_, id)| id)
@@ -61,7 +61,7 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// Who did it.
+/// Actor of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Actor {
     /// The person; none when the system acted by itself.
@@ -72,12 +72,12 @@ pub struct Actor {
     pub session: Option<Uuid>,
 }
 
-/// Who caused an append, and why.
+/// Cause of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     /// The tenant that it concerns.
     pub business_id: Uuid,
-    /// Who did it.
+    /// The actor.
     pub actor: Actor,
     /// The request, or whatever else set it all off.
     pub correlation_id: Uuid,
@@ -113,9 +113,9 @@ pub struct RecordedEvent {
     pub stream_version: u64,
     /// Its place in the whole log.
     pub position: Position,
-    /// When it was appended. Never goes back as positions go on.
+    /// Time of the append. Never goes back as positions increase.
     pub recorded_at: OffsetDateTime,
-    /// Who caused it, and why.
+    /// Its cause.
     pub metadata: Metadata,
     /// Its data: JSON, byte for byte as it was written.
     pub data: Bytes,

@@ -29,7 +29,7 @@ use crate::{
     Subscription,
 };
 
-/// How long a server may take to be there.
+/// Time to wait for the server at the start.
 const START: Duration = Duration::from_secs(30);
 /// Appends that may be under way before writers are made to wait.
 const APPENDS: u32 = 8192;
@@ -44,7 +44,7 @@ impl KurrentStore {
     /// Opens the log at a connection string: `kurrentdb://` or `esdb://`, with `+discover` or without.
     ///
     /// # Errors
-    /// When the connection string can't be understood, when the server doesn't let us read, or when it isn't there for half a
+    /// If the connection string can't be understood, when the server doesn't let us read, or when it isn't there for half a
     /// minute.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         const CONNECTING: &str = "connecting to KurrentDB";

@@ -25,7 +25,7 @@ pub use subscription::{Batch, Delivery, Subscription};
 /// Largest event that is accepted, in bytes of its data.
 pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which version a stream must have for an append to go through. There is no "any": whoever writes has looked first, and a retry
+/// Version that a stream must have for an append to succeed. There is no "any": a writer has read the stream first, and a retry
 /// can be told from a second write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -55,11 +55,11 @@ impl Expected {
 /// Events to be added to one stream, all or none.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// Where they belong.
+    /// Stream that they belong to.
     pub stream: StreamId,
-    /// What the writer has seen of that stream.
+    /// Version that the writer has seen.
     pub expected: Expected,
-    /// Who caused them, and why.
+    /// Their cause.
     pub metadata: Metadata,
     /// The events, at least one.
     pub events: Vec<NewEvent>,
@@ -102,9 +102,9 @@ pub struct Conflict {
 #[derive(Debug, thiserror::Error)]
 #[error("the event store failed while {attempted}")]
 pub struct StoreError {
-    /// What was being done, as the end of a sentence.
+    /// Operation that failed, as the end of a sentence.
     pub attempted: &'static str,
-    /// What went wrong.
+    /// Cause of the failure.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }

@@ -20,7 +20,7 @@ pub(crate) trait ReadAll: Send + Sync + 'static {
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
 }
 
-/// Where committed batches are announced, in order.
+/// Announces committed batches, in order.
 #[derive(Clone)]
 pub(crate) struct Live {
     batches: broadcast::Sender<Batch>,

@@ -42,7 +42,7 @@ impl PostgresStore {
     /// the committer and the notifier each have a connection of their own.
     ///
     /// # Errors
-    /// When the database can't be reached.
+    /// If the database is unavailable.
     pub async fn open(pool: PgPool) -> Result<Self, StoreError> {
         let reader = Arc::new(Reader::new(pool.clone()));
         let live = Live::new();

@@ -38,7 +38,7 @@ impl Deref for Batch {
     }
 }
 
-/// What a follower of the log is told.
+/// Notifications of a follower of the log.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// The next events, at least one.
@@ -60,7 +60,7 @@ impl Subscription {
     /// The next thing to know; waits for it, for as long as it takes.
     ///
     /// # Errors
-    /// When the store fails. Calling again tries again, from the same place.
+    /// If the store fails. The next call retries from the same position.
     pub async fn next(&mut self) -> Result<Delivery, StoreError> {
         let ended = || Err(StoreError::new("following the log", "the store was shut down"));
         self.0.next().await.unwrap_or_else(ended)

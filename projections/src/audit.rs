@@ -1,4 +1,4 @@
-//! What there is in the log, for auditors who look for some of it. An index: the events themselves stay in the log.
+//! Index of the log for auditors. The events themselves stay in the log.
 
 mod changes;
 mod queries;

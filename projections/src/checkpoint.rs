@@ -74,7 +74,7 @@ impl Checkpoint {
     /// Waits until the projection has taken this position in.
     ///
     /// # Errors
-    /// When it takes longer than `patience`.
+    /// If it takes longer than `patience`.
     pub async fn reached(&self, wanted: Position, patience: Duration) -> Result<(), NotThereYet> {
         if self.position() >= wanted {
             return Ok(());

@@ -9,12 +9,12 @@ use sqlx::{Connection, PgConnection};
 use crate::column;
 use crate::projector::{Parked, Projector};
 
-/// Where a projection is, and what it has to know to go on.
+/// Checkpoint of a projection, and what it needs to continue.
 pub(crate) struct Intake {
     projector: Projector,
     /// Position of the last event taken in.
     pub(crate) at: Position,
-    /// Which version has made the rows.
+    /// Version of the code that made the rows.
     pub(crate) version: i32,
     generation: i64,
     /// Streams of which an event is parked.
@@ -150,12 +150,12 @@ impl Intake {
     }
 }
 
-/// Whether an error lies in the data (cardinality, data exceptions, violated constraints, limits) and not in the moment.
+/// Returns true if an error lies in the data (cardinality, data exceptions, violated constraints, limits) and would repeat.
 pub(crate) fn is_about_data(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().is_some_and(|code| ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
-/// What the database has refused, without what it was given: that may be anybody's.
+/// Describes an error of the database without the data, which may be personal.
 pub(crate) fn refusal(error: &dyn sqlx::error::DatabaseError) -> String {
     format!(
         "the database refuses its rows: {} ({})",

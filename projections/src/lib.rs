@@ -35,7 +35,7 @@ pub use projector::Projector;
 pub use read_models::{ReadModel, ReadModels};
 pub use readers::Readers;
 pub use rebuild::{Progress, RebuildError, drop_retired, rebuild, rebuild_on_demand, request_rebuild};
-pub use runner::{Foundations, run};
+pub use runner::{Sources, run};
 pub use status::{ProjectionStatus, RebuildStatus, status};
 pub use verify::{Difference, DifferenceKind, Verified, verify};
 
@@ -43,9 +43,9 @@ pub use verify::{Difference, DifferenceKind, Verified, verify};
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed while {attempted}")]
 pub struct QueryError {
-    /// What was being done, as the end of a sentence.
+    /// Operation that failed, as the end of a sentence.
     pub attempted: &'static str,
-    /// What went wrong.
+    /// Cause.
     #[source]
     pub source: sqlx::Error,
 }

@@ -1,6 +1,6 @@
 //! Lists that are paged by number.
 
-/// Which page of a list.
+/// Page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     /// From 1.

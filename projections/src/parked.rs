@@ -10,7 +10,7 @@ use crate::QueryError;
 use crate::intake::{is_about_data, refusal};
 use crate::projector::Projector;
 use crate::rebuild::RebuildError;
-use crate::runner::{Foundations, connect};
+use crate::runner::{Sources, connect};
 
 /// Events that are tried again in one transaction.
 const BATCH: i64 = 500;
@@ -26,7 +26,7 @@ pub struct ParkedEvent {
     pub parked_at: OffsetDateTime,
 }
 
-/// What became of trying again.
+/// Result of a retry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retried {
     /// Events that were taken in.
@@ -38,7 +38,7 @@ pub struct Retried {
 /// Parked events of a projection after a position, in order.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn parked_events(
     projector: Projector,
     pool: &PgPool,
@@ -60,17 +60,17 @@ pub async fn parked_events(
 
 /// Tries to take parked events in, in order. Where one stays parked, so do the later ones of its stream.
 ///
-/// What has come since in other streams was taken in before them. Where that makes a difference, the projection has to be rebuilt.
+/// Later events of other streams were applied before these. Where that matters, rebuild the projection.
 ///
 /// # Errors
-/// When the log or the database fails.
-pub async fn retry_parked(projector: Projector, foundations: &Foundations) -> Result<Retried, RebuildError> {
-    let mut connection = connect(&foundations.pool, None).await?;
+/// If the log or the database fails.
+pub async fn retry_parked(projector: Projector, sources: &Sources) -> Result<Retried, RebuildError> {
+    let mut connection = connect(&sources.pool, None).await?;
     let mut retried = Retried::default();
     let mut blocked = HashSet::new();
     let mut after = 0;
     loop {
-        let batch = retry_batch(projector, &*foundations.store, &mut connection, after, &mut blocked).await?;
+        let batch = retry_batch(projector, &*sources.store, &mut connection, after, &mut blocked).await?;
         let Some(batch) = batch else { return Ok(retried) };
         retried.taken_in += batch.outcome.taken_in;
         retried.still_parked += batch.outcome.still_parked;

@@ -1,4 +1,4 @@
-//! What the read models showed at some moment of the past: built anew up to there, beside those that serve.
+//! Past states of the read models, built in shadow tables up to a position.
 
 use event_store::Position;
 use futures_util::TryStreamExt;
@@ -12,10 +12,10 @@ use crate::messaging::Messaging;
 use crate::people::People;
 use crate::projector::Projector;
 use crate::rebuild::{Progress, RebuildError};
-use crate::runner::Foundations;
+use crate::runner::Sources;
 use crate::shadow::{Opened, Shadow};
 
-/// What there was: of which kind, and its row.
+/// Row of a past state, with its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastRow {
     /// `business`, `user`, `conversation`, `message` or `call`.
@@ -43,19 +43,19 @@ const SHOWN: [(&str, Projector, &str, &str); 5] = [
 /// all. `tell` hears how far the replay has come.
 ///
 /// # Errors
-/// When another process is at it, when the log or the database fails, and when `each` does.
+/// If another process is at it, when the log or the database fails, and when `each` does.
 pub async fn show_past<E: From<RebuildError>>(
     position: Position,
     business: Option<Uuid>,
-    foundations: &Foundations,
+    sources: &Sources,
     mut tell: impl FnMut(Progress) + Send,
     mut each: impl FnMut(PastRow) -> Result<(), E> + Send,
 ) -> Result<(), E> {
     for projector in [Projector::of::<People>(), Projector::of::<Messaging>(), Projector::of::<Calls>()] {
-        let Opened::Ours(mut shadow) = Shadow::open(projector, "past", &foundations.pool).await.map_err(failed)? else {
+        let Opened::Ours(mut shadow) = Shadow::open(projector, "past", &sources.pool).await.map_err(failed)? else {
             return Err(RebuildError::UnderWay.into());
         };
-        let shown = match replay(&mut shadow, position, foundations, &mut tell).await {
+        let shown = match replay(&mut shadow, position, sources, &mut tell).await {
             Ok(()) => show(&mut shadow, business, &mut each).await,
             Err(error) => Err(error.into()),
         };
@@ -94,14 +94,14 @@ async fn show<E: From<RebuildError>>(
 async fn replay(
     shadow: &mut Shadow,
     position: Position,
-    foundations: &Foundations,
+    sources: &Sources,
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), RebuildError> {
     shadow.empty().await?;
     let began = Instant::now();
     let mut events = 0;
     loop {
-        let taken = shadow.take_in_page(&foundations.store, position).await?.events;
+        let taken = shadow.take_in_page(&sources.store, position).await?.events;
         if taken == 0 {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What a projection is.
+//! Projections.
 
 use async_trait::async_trait;
 use event_store::RecordedEvent;
@@ -16,7 +16,7 @@ pub trait Projection: Send + Sync + 'static {
     /// Those of them that rows are only ever added to, and that nothing is looked up in meanwhile. Built beside those that serve, they
     /// get their indexes once everything is in them, which takes a fraction of what it takes to add to an index row by row.
     const INDEXED_LAST: &'static [&'static str] = &[];
-    /// What a batch of events comes to, collected before anything is written.
+    /// Changes of a batch of events, collected before anything is written.
     type Changes: Default + Send;
 
     /// Takes one event in. Events that it has no use for change nothing.

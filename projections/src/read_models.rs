@@ -10,7 +10,7 @@ use crate::calls::{CallQueries, Calls};
 use crate::feed::{Feed, FeedQueries};
 use crate::messaging::{Messaging, MessagingQueries};
 use crate::people::{People, PeopleQueries};
-use crate::{Checkpoint, Foundations, Projection, Projector, Readers, rebuild_on_demand, run};
+use crate::{Checkpoint, Projection, Projector, Readers, Sources, rebuild_on_demand, run};
 
 /// Queries over the tables of a projection, and its checkpoint.
 #[derive(Clone)]
@@ -49,15 +49,10 @@ impl ReadModels {
     /// Runs all projections in the background, and rebuilds them on demand. Reads that name no position wait up to
     /// `own_writes_wait` for what this node has acknowledged.
     #[must_use]
-    pub fn run(
-        foundations: &Foundations,
-        readers: &Readers,
-        own_writes_wait: Duration,
-        background: &mut JoinSet<()>,
-    ) -> Self {
-        background.spawn(rebuild_on_demand(foundations.clone()));
+    pub fn run(sources: &Sources, readers: &Readers, own_writes_wait: Duration, background: &mut JoinSet<()>) -> Self {
+        background.spawn(rebuild_on_demand(sources.clone()));
         let mut start = |projector| {
-            let (checkpoint, runner) = run(projector, foundations.clone());
+            let (checkpoint, runner) = run(projector, sources.clone());
             background.spawn(runner);
             Source { readers: readers.clone(), checkpoint, own_writes_wait }
         };

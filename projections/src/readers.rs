@@ -13,13 +13,13 @@ use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 
-/// How many there are at most.
+/// Maximum number of connections.
 const MAX_READERS: usize = 12;
-/// How long one is waited for.
+/// Time to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the answer to a ping is waited for. Whoever went away may have left something behind that takes longer.
+/// Time to wait for the answer to a ping. A cancelled request may have left a statement that takes longer.
 const PING_PATIENCE: Duration = Duration::from_millis(250);
-/// How long to wait before connecting again to a database that isn't ready for it; twice as long each time.
+/// Pause before connecting again to a database that is not ready; it doubles.
 const FIRST_CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// A connection that has been used as lately as this is there still, as far as anybody can tell.
 const USED_LATELY: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ struct Connector {
 #[derive(Debug)]
 struct Reader {
     connection: PgConnection,
-    /// Whether all that was asked has been answered. It isn't when whoever asked went away, or the connection broke.
+    /// True if every statement has been answered. False if a request was cancelled, or the connection broke.
     is_idle: bool,
 }
 
@@ -99,7 +99,7 @@ impl Manager for Connector {
     }
 }
 
-/// Whether a database that can't be connected to may soon be: it begins, or ends what it began, or has no room for the moment.
+/// Returns true if a database may soon accept connections: it starts, shuts down, or has none left.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,

@@ -1,6 +1,6 @@
 //! Builds a projection anew beside the one that serves, and then has the two change places.
 //!
-//! Whoever reads notices nothing: the new tables take the place of the old ones in one transaction, once they have come at least as
+//! Readers notice nothing: the new tables take the place of the old ones in one transaction, once they have come at least as
 //! far. The old ones stay until they are dropped. A rebuild that was interrupted goes on where it was.
 
 use std::time::Duration;
@@ -12,22 +12,22 @@ use tokio::time::Instant;
 use crate::QueryError;
 use crate::intake::{Intake, Setback};
 use crate::projector::Projector;
-use crate::runner::Foundations;
+use crate::runner::Sources;
 use crate::shadow::{Opened, Shadow, Taken, execute, take_in_page};
 
-/// How often it is written down how far a rebuild has come.
+/// Interval of storing a rebuild's progress.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often a node looks whether there is something to be rebuilt.
+/// Interval at which a node looks for requested rebuilds.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a rebuild that has failed is left alone.
+/// Pause after a failed rebuild.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Events that may be left to be taken in while nobody else may touch the tables.
 const LAST_EVENTS: usize = 2000;
-/// How often it is tried to have the tables to oneself, with pauses that double: whoever reads is to get on meanwhile.
+/// Maximum attempts to lock the tables, with pauses that double: reads proceed in between.
 const SWAP_ATTEMPTS: usize = 20;
 const FIRST_SWAP_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_SWAP_PAUSE: Duration = Duration::from_secs(5);
-/// How long the tables are waited for: whoever comes later waits behind us.
+/// Time to wait for the lock of the tables: later reads queue behind it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// Why a projection was not rebuilt.
@@ -60,10 +60,10 @@ impl From<Setback> for RebuildError {
     }
 }
 
-/// How far a rebuild has come.
+/// Progress of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Where it has begun to read, or gone on after an interruption.
+    /// Position at which it began to read, or continued after an interruption.
     pub began_at: Position,
     /// Position of the last event taken in.
     pub position: Position,
@@ -83,7 +83,7 @@ impl Progress {
         self.events as f64 / self.elapsed.as_secs_f64().max(0.001)
     }
 
-    /// How long the rest will take, if it goes on like this; none while nobody knows.
+    /// Estimated remaining time; none if unknown.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "it is a guess")]
     pub fn remaining(&self) -> Option<Duration> {
@@ -97,7 +97,7 @@ impl Progress {
 /// Asks for a projection to be rebuilt, by whichever node is first to see it. Repeating it while it is under way changes nothing.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn request_rebuild(projector: Projector, pool: &PgPool) -> Result<(), QueryError> {
     sqlx::query!(
         "INSERT INTO projection_rebuilds (projection) VALUES ($1)
@@ -113,12 +113,12 @@ pub async fn request_rebuild(projector: Projector, pool: &PgPool) -> Result<(), 
 }
 
 /// Rebuilds what is asked for, and what an older version of this program has built. Never returns.
-pub async fn rebuild_on_demand(foundations: Foundations) {
+pub async fn rebuild_on_demand(sources: Sources) {
     loop {
-        match due(&foundations.pool).await {
+        match due(&sources.pool).await {
             Ok(due) => {
                 for projector in due {
-                    rebuild_now(projector, &foundations).await;
+                    rebuild_now(projector, &sources).await;
                 }
             }
             Err(error) => tracing::debug!(%error, "it can't be looked what is to be rebuilt"),
@@ -127,9 +127,9 @@ pub async fn rebuild_on_demand(foundations: Foundations) {
     }
 }
 
-async fn rebuild_now(projector: Projector, foundations: &Foundations) {
+async fn rebuild_now(projector: Projector, sources: &Sources) {
     let projection = projector.name;
-    match rebuild(projector, foundations, |_| {}).await {
+    match rebuild(projector, sources, |_| {}).await {
         Ok(Some(progress)) => tracing::info!(projection, events = progress.events, "a projection is rebuilt"),
         Ok(None) => {}
         Err(RebuildError::UnderWay | RebuildError::Newer) => {}
@@ -140,7 +140,7 @@ async fn rebuild_now(projector: Projector, foundations: &Foundations) {
     }
 }
 
-/// What is to be rebuilt.
+/// Returns the projections to be rebuilt.
 async fn due(pool: &PgPool) -> Result<Vec<Projector>, sqlx::Error> {
     let names = sqlx::query_scalar!(
         r#"SELECT name AS "name!" FROM unnest($1::text[], $2::int[]) AS known(name, version)
@@ -158,13 +158,13 @@ async fn due(pool: &PgPool) -> Result<Vec<Projector>, sqlx::Error> {
 /// a few times a second.
 ///
 /// # Errors
-/// When another process is at it, and when the log or the database fails; what was done is kept, and gone on with the next time.
+/// If another process is at it, and when the log or the database fails; what was done is kept, and gone on with the next time.
 pub async fn rebuild(
     projector: Projector,
-    foundations: &Foundations,
+    sources: &Sources,
     tell: impl FnMut(Progress) + Send,
 ) -> Result<Option<Progress>, RebuildError> {
-    let pool = &foundations.pool;
+    let pool = &sources.pool;
     // Before anything is opened: what nodes of a newer version are building isn't ours to begin anew.
     let version =
         sqlx::query_scalar!("SELECT version FROM projection_checkpoints WHERE projection = $1", projector.name)
@@ -180,7 +180,7 @@ pub async fn rebuild(
         shadow.discard().await?;
         return Ok(None);
     }
-    let outcome = Rebuild::of(*shadow, foundations, tell).run().await;
+    let outcome = Rebuild::of(*shadow, sources, tell).run().await;
     if let Err(error) = &outcome {
         let error = error.to_string();
         sqlx::query!("UPDATE projection_rebuilds SET error = $2 WHERE projection = $1", projector.name, error)
@@ -192,7 +192,7 @@ pub async fn rebuild(
 
 struct Rebuild<'a, T> {
     shadow: Shadow,
-    foundations: &'a Foundations,
+    sources: &'a Sources,
     tell: T,
     began: Instant,
     told: Instant,
@@ -200,10 +200,10 @@ struct Rebuild<'a, T> {
 }
 
 impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
-    fn of(shadow: Shadow, foundations: &'a Foundations, tell: T) -> Self {
+    fn of(shadow: Shadow, sources: &'a Sources, tell: T) -> Self {
         let (now, at) = (Instant::now(), shadow.intake.at);
         let progress = Progress { began_at: at, position: at, head: at, events: 0, elapsed: Duration::ZERO };
-        Self { shadow, foundations, tell, began: now, told: now, progress }
+        Self { shadow, sources, tell, began: now, told: now, progress }
     }
 
     async fn run(mut self) -> Result<Progress, RebuildError> {
@@ -239,7 +239,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     }
 
     async fn begin(&mut self) -> Result<(), RebuildError> {
-        self.progress.head = self.foundations.store.head().await?;
+        self.progress.head = self.sources.store.head().await?;
         // A finished one that is due nevertheless is of an older version.
         sqlx::query!(
             "INSERT INTO projection_rebuilds (projection, began_at, began_position, position, head)
@@ -250,7 +250,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
             self.progress.position.cast_signed(),
             self.progress.head.cast_signed()
         )
-        .execute(&self.foundations.pool)
+        .execute(&self.sources.pool)
         .await?;
         Ok(())
     }
@@ -258,7 +258,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     /// Takes in what there is, until little enough is left.
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
         loop {
-            let Taken { events, is_all } = self.shadow.take_in_page(&self.foundations.store, Position::MAX).await?;
+            let Taken { events, is_all } = self.shadow.take_in_page(&self.sources.store, Position::MAX).await?;
             self.progress.events += events as u64;
             self.progress.position = self.shadow.intake.at;
             if events < LAST_EVENTS && is_all {
@@ -272,7 +272,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     }
 
     async fn write_down(&mut self) -> Result<(), RebuildError> {
-        self.progress.head = self.foundations.store.head().await?.max(self.progress.position);
+        self.progress.head = self.sources.store.head().await?.max(self.progress.position);
         self.progress.elapsed = self.began.elapsed();
         (self.tell)(self.progress);
         sqlx::query!(
@@ -282,7 +282,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
             self.progress.head.cast_signed(),
             self.progress.events.cast_signed()
         )
-        .execute(&self.foundations.pool)
+        .execute(&self.sources.pool)
         .await?;
         Ok(())
     }
@@ -290,7 +290,7 @@ impl<'a, T: FnMut(Progress) + Send> Rebuild<'a, T> {
     /// Has the tables change places, if they can be had and not too much is left to be taken in.
     async fn swap(&mut self) -> Result<bool, RebuildError> {
         let Shadow { projector, schema, live, connection, intake, .. } = &mut self.shadow;
-        match swap(*projector, schema, live, connection, intake, &*self.foundations.store).await {
+        match swap(*projector, schema, live, connection, intake, &*self.sources.store).await {
             Ok(swapped) => Ok(swapped),
             // Somebody reads for longer than we wait (lock_not_available), or waits for us (deadlock_detected).
             Err(RebuildError::Database(sqlx::Error::Database(error)))
@@ -369,7 +369,7 @@ async fn swap(
 /// Drops the tables that a rebuild has replaced. Whether there were any.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn drop_retired(projector: Projector, pool: &PgPool) -> Result<bool, QueryError> {
     let failed = || QueryError::while_("dropping retired tables");
     let schema = format!("retired_{}", projector.name);

@@ -15,18 +15,18 @@ use crate::projector::Projector;
 
 /// Events that are taken in together at most.
 const BATCH_EVENTS: usize = 2000;
-/// How far apart batches begin, as long as nobody waits for what is in them. Each is a transaction of its own, whatever is in it; and
-/// what changes several times within one is written once.
+/// Minimum time between the starts of batches while no reader waits for them. Each is a transaction; rows that change several times
+/// within one are written once.
 const PACE: Duration = Duration::from_millis(100);
-/// How often a node that isn't in charge looks how far the one in charge has come.
+/// Interval at which a follower reads the leader's checkpoint.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
-/// How often a node that isn't in charge tries to be.
+/// Interval at which a follower tries to become the leader.
 const CANDIDACY_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// What runners stand on.
+/// Dependencies of runners.
 #[derive(Clone)]
-pub struct Foundations {
+pub struct Sources {
     /// The log.
     pub store: Arc<dyn EventStore>,
     /// The database of the read models.
@@ -34,15 +34,15 @@ pub struct Foundations {
 }
 
 /// Runs a projection for as long as the returned future is polled. Whatever fails is tried again.
-pub fn run(projector: Projector, foundations: Foundations) -> (Checkpoint, impl Future<Output = ()> + Send) {
+pub fn run(projector: Projector, sources: Sources) -> (Checkpoint, impl Future<Output = ()> + Send) {
     let checkpoint = Checkpoint::new();
-    let runner = Runner { projector, foundations, checkpoint: checkpoint.clone(), stalled: false };
+    let runner = Runner { projector, sources, checkpoint: checkpoint.clone(), stalled: false };
     (checkpoint, runner.run())
 }
 
 struct Runner {
     projector: Projector,
-    foundations: Foundations,
+    sources: Sources,
     checkpoint: Checkpoint,
     stalled: bool,
 }
@@ -64,7 +64,7 @@ impl Runner {
     /// Takes charge if nobody else has; otherwise looks on until it can.
     async fn lead_or_follow(&mut self) -> Result<std::convert::Infallible, Setback> {
         // The lock is the connection's: whoever loses it stops writing with it.
-        let mut connection = connect(&self.foundations.pool, None).await?;
+        let mut connection = connect(&self.sources.pool, None).await?;
         let mut intake = loop {
             let intake = Intake::begin(self.projector, &mut connection).await?;
             self.checkpoint.begin_at(intake.at);
@@ -75,7 +75,7 @@ impl Runner {
             self.look_on(&mut connection).await?;
         };
         self.checkpoint.begin_at(intake.at);
-        let mut subscription = self.foundations.store.subscribe(intake.at);
+        let mut subscription = self.sources.store.subscribe(intake.at);
         let mut next_at = Instant::now();
         loop {
             let events = self.next_batch(&mut subscription, next_at).await?;
@@ -89,7 +89,7 @@ impl Runner {
                         return Err(Setback::Overtaken(intake.at));
                     }
                     self.checkpoint.begin_at(intake.at);
-                    subscription = self.foundations.store.subscribe(intake.at);
+                    subscription = self.sources.store.subscribe(intake.at);
                     continue;
                 }
                 taken => taken?,

@@ -17,7 +17,7 @@ const PAGE_EVENTS: usize = 20_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Events that are read at once.
 const READ_EVENTS: usize = 5000;
-/// What feeding a projection needs besides its own tables.
+/// Tables that a projection needs besides its own.
 const BOOKKEEPING: [&str; 2] = ["projection_checkpoints", "parked_events"];
 
 /// A projection's tables in a schema of their own, and the connection that writes to them.
@@ -42,23 +42,23 @@ struct Ahead {
 /// A stretch of the log.
 struct Page {
     events: Vec<RecordedEvent>,
-    /// Whether there was room for more, and nothing more to be read.
+    /// True if there was room for more and nothing more to be read.
     is_last: bool,
 }
 
-/// What was taken in.
+/// Result of applying a page.
 pub(crate) struct Taken {
-    /// How many events.
+    /// Number of events.
     pub(crate) events: usize,
-    /// Whether nothing was left that was there to be read.
+    /// True if everything that could be read was applied.
     pub(crate) is_all: bool,
 }
 
-/// What became of opening a shadow.
+/// Result of opening a shadow.
 pub(crate) enum Opened {
     /// It can be written to.
     Ours(Box<Shadow>),
-    /// Somebody else writes to it.
+    /// Another process writes to it.
     InUse,
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn take_in_page(
     Page::read(store, intake.at).await?.take_in(intake, connection, until).await
 }
 
-/// Whether a shadow that was left behind can be gone on with: it is of the same version, and of tables as they are now.
+/// Returns true if an existing shadow can be continued: it has the same version, and tables of the current shape.
 async fn is_usable(
     connection: &mut PgConnection,
     schema: &str,
@@ -208,7 +208,7 @@ fn tables(projector: Projector) -> impl Iterator<Item = &'static str> {
     projector.tables.iter().copied().chain(BOOKKEEPING)
 }
 
-/// How the parts of a shape begin that are columns.
+/// Prefix of the columns in a shape.
 const COLUMN: &str = "column ";
 
 /// What the tables of a projection in some schema are like: their columns, indexes and constraints. Nothing of those that aren't there.

@@ -1,4 +1,4 @@
-//! How the projections are doing, for operators.
+//! Status of the projections, for operators.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::QueryError;
 use crate::projector::Projector;
 use crate::rebuild::Progress;
 
-/// How a projection is doing.
+/// Status of a projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProjectionStatus {
     /// Which.
     pub name: &'static str,
-    /// Which version has made its rows.
+    /// Version of the code that made its rows.
     pub version: i32,
     /// Position of the last event taken in.
     pub position: u64,
     /// Events that it couldn't take in.
     pub parked: i64,
-    /// Whether the tables of before its last rebuild are still there.
+    /// True if the tables before its last rebuild are still there.
     pub has_retired_tables: bool,
     /// Its last rebuild, if there ever was one.
     pub rebuild: Option<RebuildStatus>,
 }
 
-/// How a rebuild is doing.
+/// Status of a rebuild.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RebuildStatus {
     pub requested_at: OffsetDateTime,
@@ -34,14 +34,14 @@ pub struct RebuildStatus {
     pub began_at: Option<OffsetDateTime>,
     /// None while it isn't over.
     pub finished_at: Option<OffsetDateTime>,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
     /// Why it has stopped. It is tried again.
     pub error: Option<String>,
 }
 
 impl ProjectionStatus {
-    /// What it does: `live`, or `rebuilding` beside that.
+    /// State: `live`, or `rebuilding` beside that.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match &self.rebuild {
@@ -51,10 +51,10 @@ impl ProjectionStatus {
     }
 }
 
-/// How all of them are doing.
+/// Returns the status of all projections.
 ///
 /// # Errors
-/// When the database fails.
+/// If the database fails.
 pub async fn status(pool: &PgPool) -> Result<Vec<ProjectionStatus>, QueryError> {
     let names = Projector::ALL.map(|projector| projector.name);
     let rows = sqlx::query!(

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::intake::Intake;
 use crate::projector::Projector;
 use crate::rebuild::{Progress, RebuildError};
-use crate::runner::Foundations;
+use crate::runner::Sources;
 use crate::shadow::{Opened, Shadow, Taken, execute, take_in_page};
 
 /// Events that may be left to be taken in within the transaction that compares.
@@ -17,16 +17,16 @@ const LAST_EVENTS: usize = 5000;
 /// Differences of one table that are told apart at most.
 const MAX_DIFFERENCES: i64 = 100;
 
-/// What came out for one projection.
+/// Result for one projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verified {
-    /// Where both were when they were compared.
+    /// Position at which both were compared.
     pub position: Position,
     /// Rows that serve.
     pub rows: i64,
     /// Rows that are not as they should be.
     pub wrong_rows: i64,
-    /// Which, up to so many of each table.
+    /// The differences, up to a number for each table.
     pub differences: Vec<Difference>,
 }
 
@@ -37,11 +37,11 @@ pub struct Difference {
     pub table: &'static str,
     /// The row's key: its columns and their values.
     pub key: Value,
-    /// What is wrong with it.
+    /// Kind of difference.
     pub kind: DifferenceKind,
 }
 
-/// What is wrong with a row.
+/// Kinds of differences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
     /// It should be there, and isn't.
@@ -66,16 +66,16 @@ impl std::fmt::Display for Difference {
 /// Compares a projection with a replay of the whole log. The projection goes on meanwhile. `tell` hears how far the replay has come.
 ///
 /// # Errors
-/// When another process is at it, and when the log or the database fails.
+/// If another process is at it, and when the log or the database fails.
 pub async fn verify(
     projector: Projector,
-    foundations: &Foundations,
+    sources: &Sources,
     mut tell: impl FnMut(Progress) + Send,
 ) -> Result<Verified, RebuildError> {
-    let Opened::Ours(mut shadow) = Shadow::open(projector, "verify", &foundations.pool).await? else {
+    let Opened::Ours(mut shadow) = Shadow::open(projector, "verify", &sources.pool).await? else {
         return Err(RebuildError::UnderWay);
     };
-    let verified = replay_and_compare(&mut shadow, foundations, &mut tell).await;
+    let verified = replay_and_compare(&mut shadow, sources, &mut tell).await;
     let discarded = shadow.discard().await;
     let verified = verified?;
     discarded?;
@@ -84,7 +84,7 @@ pub async fn verify(
 
 async fn replay_and_compare(
     shadow: &mut Shadow,
-    foundations: &Foundations,
+    sources: &Sources,
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Verified, RebuildError> {
     let projector = shadow.projector;
@@ -93,10 +93,10 @@ async fn replay_and_compare(
     let began = Instant::now();
     let mut progress = Progress { began_at: 0, position: 0, head: 0, events: 0, elapsed: std::time::Duration::ZERO };
     loop {
-        progress.head = live_position(projector, &foundations.pool).await?;
+        progress.head = live_position(projector, &sources.pool).await?;
         let before = progress.events;
         loop {
-            let Taken { events, .. } = shadow.take_in_page(&foundations.store, progress.head).await?;
+            let Taken { events, .. } = shadow.take_in_page(&sources.store, progress.head).await?;
             if events == 0 {
                 break;
             }
@@ -110,7 +110,7 @@ async fn replay_and_compare(
         }
     }
     let Shadow { schema, live, connection, intake, .. } = shadow;
-    compare(projector, schema, live, connection, intake, &*foundations.store).await
+    compare(projector, schema, live, connection, intake, &*sources.store).await
 }
 
 async fn live_position(projector: Projector, pool: &sqlx::PgPool) -> Result<Position, sqlx::Error> {

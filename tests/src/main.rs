@@ -14,6 +14,7 @@ mod chaos;
 mod conformance;
 mod contract;
 mod conversations;
+mod documents;
 mod durability;
 mod feed;
 mod files;

@@ -9,7 +9,7 @@ use ::projections::calls::Calls;
 use ::projections::feed::{Feed, FeedQueries};
 use ::projections::messaging::Messaging;
 use ::projections::people::People;
-use ::projections::{Foundations, Projection, Projector, Readers};
+use ::projections::{Projection, Projector, Readers, Sources};
 use domain::reading::{MessagesRead, ReadingEvent};
 use domain::{ConversationId, UserId};
 use event_store::memory::MemoryStore;
@@ -389,8 +389,8 @@ async fn a_poison_event_is_parked_and_the_rest_goes_on() {
         vec![message_sent(1, ALICE, BOB), (stream, undecodable), (nul_stream, unwritable), message_sent(4, ALICE, BOB)];
     let database = Database::create().await;
     let pool = database.pool().await;
-    let foundations = Foundations { store: Arc::new(log(events).await), pool: pool.clone() };
-    let (checkpoint, runner) = ::projections::run(Projector::of::<Messaging>(), foundations);
+    let sources = Sources { store: Arc::new(log(events).await), pool: pool.clone() };
+    let (checkpoint, runner) = ::projections::run(Projector::of::<Messaging>(), sources);
     let runner = tokio::spawn(runner);
     checkpoint.reached(4, DEADLINE).await.unwrap();
     runner.abort();
@@ -407,11 +407,11 @@ async fn another_node_takes_over_where_the_one_in_charge_has_stopped() {
     let database = Database::create().await;
     let pool = database.pool().await;
     let store = log(messages()).await;
-    let foundations = Foundations { store: Arc::new(store.clone()), pool: pool.clone() };
-    let (first, in_charge) = ::projections::run(Projector::of::<Messaging>(), foundations.clone());
+    let sources = Sources { store: Arc::new(store.clone()), pool: pool.clone() };
+    let (first, in_charge) = ::projections::run(Projector::of::<Messaging>(), sources.clone());
     let in_charge = tokio::spawn(in_charge);
     first.reached(8, DEADLINE).await.unwrap();
-    let (second, looking_on) = ::projections::run(Projector::of::<Messaging>(), foundations);
+    let (second, looking_on) = ::projections::run(Projector::of::<Messaging>(), sources);
     let looking_on = tokio::spawn(looking_on);
     second.reached(8, DEADLINE).await.unwrap();
     in_charge.abort();
@@ -427,8 +427,8 @@ async fn another_node_takes_over_where_the_one_in_charge_has_stopped() {
 
 /// Has somebody who believes to be in charge of a projection as well take an event in while the one in charge is about to.
 async fn overtake<P: Projection>(pool: &PgPool, store: &MemoryStore) {
-    let foundations = Foundations { store: Arc::new(store.clone()), pool: pool.clone() };
-    let (checkpoint, in_charge) = ::projections::run(Projector::of::<P>(), foundations);
+    let sources = Sources { store: Arc::new(store.clone()), pool: pool.clone() };
+    let (checkpoint, in_charge) = ::projections::run(Projector::of::<P>(), sources);
     let in_charge = tokio::spawn(in_charge);
     let head = store.head().await.unwrap();
     checkpoint.reached(head, DEADLINE).await.unwrap();

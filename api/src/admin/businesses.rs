@@ -69,9 +69,9 @@ struct Businesses {
     /// Always true
     success: bool,
     businesses: Vec<Business>,
-    /// How many there are on all pages
+    /// Number of businesses on all pages
     total: i64,
-    /// Which page this is
+    /// Number of this page
     page: u32,
 }
 
@@ -152,7 +152,7 @@ impl BusinessesApi {
         &self,
         api: Data<&Arc<Api>>,
         token: AdminToken,
-        /// Which page, from 1
+        /// Page number, from 1
         page: Query<Option<u32>>,
         /// Businesses on a page, 1 to 100
         limit: Query<Option<u32>>,

@@ -20,7 +20,7 @@ use crate::openapi::Tag;
 
 pub(crate) struct AdminLoginApi;
 
-/// Who wants to log in
+/// Login of an administrator
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -37,7 +37,7 @@ impl Example for AdminLogin {
     }
 }
 
-/// Who has logged in
+/// Result of a login
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
@@ -48,7 +48,7 @@ struct AdminLoggedIn {
     token: String,
     /// Gets another access token when this one has run out; works once
     refresh_token: String,
-    /// When the access token runs out
+    /// Expiry of the access token
     expires_at: String,
     user: AdminIdentity,
 }

@@ -1,4 +1,4 @@
-//! What people have written, as far as administrators may interfere with it.
+//! Messages of users, as far as administrators may delete them.
 
 use std::sync::Arc;
 

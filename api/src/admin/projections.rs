@@ -18,28 +18,28 @@ use crate::paging::{self, PageSize};
 
 pub(crate) struct ProjectionsApi;
 
-/// How a projection is doing
+/// State of a projection
 #[derive(Object)]
 #[oai(rename_all = "camelCase")]
 struct ProjectionState {
     name: String,
-    /// Which version of it has made what is read
+    /// Version of the code that made its rows
     version: i32,
     /// `live`, or `rebuilding`: then what is live is read as before
     state: String,
     /// Position of the last event taken in
     position: u64,
-    /// How far that is behind the log
+    /// Positions between the projection and the head of the log
     lag: u64,
     /// Events that it couldn't take in
     parked: i64,
-    /// Whether what the last rebuild has replaced is still there
+    /// True if the tables replaced by the last rebuild are still there
     has_retired_tables: bool,
     /// The last rebuild, if there ever was one
     rebuild: Option<RebuildState>,
 }
 
-/// How a rebuild is doing
+/// State of a rebuild
 #[derive(Object)]
 #[oai(rename_all = "camelCase")]
 struct RebuildState {
@@ -55,13 +55,13 @@ struct RebuildState {
     /// Events taken in since it began, or went on
     events: u64,
     events_per_second: f64,
-    /// How many seconds the rest will take, if it goes on like this
+    /// Estimated seconds until it is done
     eta_seconds: Option<u64>,
     /// Why it has stopped, if it has. It is tried again
     error: Option<String>,
 }
 
-/// How the projections are doing
+/// States of the projections
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
 struct ProjectionStates {
@@ -70,7 +70,7 @@ struct ProjectionStates {
     projections: Vec<ProjectionState>,
 }
 
-/// How a projection is doing
+/// State of a projection
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
 struct OneProjection {
@@ -99,11 +99,11 @@ struct ParkedEvents {
     /// Always true
     success: bool,
     events: Vec<Parked>,
-    /// What to go on with; null when that was all
+    /// Cursor of the next page; null on the last one
     next_cursor: Option<String>,
 }
 
-/// What became of trying again
+/// Result of a retry
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
 struct RetriedEvents {
@@ -255,9 +255,9 @@ impl ProjectionsApi {
         api: Data<&Arc<Api>>,
         token: AdminToken,
         name: Path<String>,
-        /// Where to go on, from `nextCursor`
+        /// Cursor: `nextCursor` of the previous page
         cursor: Query<Option<String>>,
-        /// How many at most, 1 to 1000
+        /// Maximum number of events, 1 to 1000
         limit: Query<Option<u32>>,
     ) -> Result<Json<ParkedEvents>, ApiError> {
         must_see(&token)?;
@@ -287,7 +287,7 @@ impl ProjectionsApi {
 
     /// Drop retired tables
     ///
-    /// What the last rebuild has replaced. For super admins.
+    /// Deletes the tables replaced by the last rebuild. For super admins.
     #[oai(path = "/:name/retired", method = "delete", operation_id = "dropRetiredTables")]
     async fn drop_retired(
         &self,

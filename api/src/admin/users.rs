@@ -34,7 +34,7 @@ struct User {
     name: String,
     role: String,
     business_id: String,
-    /// Where the person's picture is, if there is one
+    /// URL of the avatar, if there is one
     avatar: Option<String>,
     /// `active` or `suspended`
     status: String,
@@ -81,9 +81,9 @@ struct Users {
     /// Always true
     success: bool,
     users: Vec<User>,
-    /// How many there are on all pages
+    /// Number of users on all pages
     total: i64,
-    /// Which page this is
+    /// Number of this page
     page: u32,
 }
 
@@ -106,7 +106,7 @@ struct CreateUser {
     password: String,
     role: String,
     business_id: String,
-    /// Where the person's picture is
+    /// URL of the avatar
     avatar: Option<String>,
 }
 
@@ -123,14 +123,14 @@ impl Example for CreateUser {
     }
 }
 
-/// What shall be changed of somebody
+/// Changes of a user
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangeUser {
     /// 1 to 200 characters
     name: Option<String>,
-    /// Where the person's picture is; null takes it away
+    /// URL of the avatar; null removes it
     #[serde(default)]
     avatar: MaybeUndefined<String>,
     role: Option<String>,
@@ -274,9 +274,9 @@ impl UsersApi {
         /// Only the people of this business
         #[oai(name = "businessId")]
         business_id: Query<Option<String>>,
-        /// Which page, from 1
+        /// Page number, from 1
         page: Query<Option<u32>>,
-        /// People on a page, 1 to 100
+        /// Users on a page, 1 to 100
         limit: Query<Option<u32>>,
         /// Only those with this role
         role: Query<Option<String>>,

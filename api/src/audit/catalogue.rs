@@ -25,15 +25,15 @@ struct EventType {
     event_type: String,
     /// Version of the shape
     schema_version: u16,
-    /// What the names of the streams of such events begin with
+    /// Category of the streams of such events
     category: String,
-    /// Whether events are still written in this version
+    /// True if events are still written in this version
     is_current: bool,
     /// JSON schema of `data`
     schema: Any<Value>,
 }
 
-/// What may happen
+/// All types of events
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example)]
 struct Catalogue {

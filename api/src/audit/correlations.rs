@@ -43,9 +43,9 @@ struct Correlation {
     /// Always true
     success: bool,
     correlation_id: String,
-    /// What the request did itself, each with what that has caused
+    /// Events of the request itself, each with those that it has caused
     events: Vec<Cause>,
-    /// Whether there is more than these events, 1000 at most
+    /// True if there are more than these events, 1000 at most
     truncated: bool,
 }
 

@@ -15,19 +15,19 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuditEvent {
     event_id: String,
-    /// What happened; see the catalogue
+    /// Type of the event; see the catalogue
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     event_type: String,
     /// Version of the shape of `data`
     schema_version: u16,
-    /// What it happened to
+    /// Stream of the event
     stream: String,
     /// Its place in the stream, from 1
     stream_version: u64,
     /// Its place in the whole log
     position: u64,
-    /// When it was recorded
+    /// Time of recording
     recorded_at: String,
     /// The business that it concerns
     business_id: String,
@@ -36,11 +36,11 @@ pub(super) struct AuditEvent {
     correlation_id: String,
     /// The event that was reacted to, if one was
     causation_id: Option<String>,
-    /// What happened, in the shape of its type and version
+    /// Data, in the shape of its type and version
     data: Any<Value>,
 }
 
-/// Who did it
+/// Actor of an event
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]

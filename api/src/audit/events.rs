@@ -45,7 +45,7 @@ pub(super) struct AuditEvents {
     /// Always true
     success: bool,
     events: Vec<AuditEvent>,
-    /// What to go on with; null when that was all
+    /// Cursor of the next page; null on the last one
     next_cursor: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl AuditEventsApi {
         token: AdminToken,
         /// Events after this position only
         after: Param<Option<u64>>,
-        /// How many at most: 1 to 1000 on a page, 100 if nothing is said; as many as you like as lines
+        /// Maximum number of events: 1 to 1000 on a page, 100 by default; without limit as lines
         limit: Param<Option<u64>>,
         /// Of this type only
         #[oai(name = "type")]
@@ -170,7 +170,7 @@ async fn page(
     }
 }
 
-/// Whether a client that accepts this would rather have lines.
+/// Returns true if a client that accepts this prefers lines.
 fn wants_lines(accept: &str) -> bool {
     accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(NDJSON)))
 }

@@ -36,9 +36,9 @@ use crate::shares::Share;
 
 /// Pages of events that may wait for a client to take them.
 const WAITING_PAGES: usize = 2;
-/// How often it is looked whether the reader may still read.
+/// Interval of checking the reader's permission.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many looks pass between two signs of life.
+/// Checks between two heartbeats.
 const LOOKS_A_SIGN: u32 = 15;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Nothing that a client says over the WebSocket is of interest.
@@ -52,7 +52,7 @@ pub(crate) struct LiveAuditStream(pub(crate) Arc<Shared>);
 /// Serves `/api/audit/events/ws`.
 pub(crate) struct LiveAuditWebSocket(pub(crate) Arc<Shared>);
 
-/// What may be said when a stream is opened.
+/// Parameters of opening a stream.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Opening {
@@ -75,14 +75,14 @@ struct Live {
     looked: u32,
 }
 
-/// Who reads, and until when they may.
+/// Reader of a stream, with the expiry of their permission.
 struct Reader {
     api: Arc<Api>,
     caller: Caller,
     open_until: Timestamp,
 }
 
-/// What there is to be told.
+/// Page of events, or the end.
 enum Page {
     Events(Vec<RecordedEvent>),
     /// Everything up to this position has been told.
@@ -90,7 +90,7 @@ enum Page {
     Failed(ApiError),
 }
 
-/// What goes out.
+/// Outgoing message.
 enum Told {
     Page(Page),
     /// Nothing has happened: this says that the stream is alive.
@@ -134,7 +134,7 @@ impl Live {
         Ok(Self { _share: share, pages, reader, looks, looked: 0 })
     }
 
-    /// What is to go out next; none when there will be no more.
+    /// Returns the next message; none at the end.
     async fn next(&mut self) -> Option<Told> {
         loop {
             tokio::select! {

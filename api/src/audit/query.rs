@@ -1,4 +1,4 @@
-//! Which part of the history is asked for, from the words of a request.
+//! Query of the history, parsed from a request.
 
 use commands::HistoryRead;
 use domain::audit::AuditedThing;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::Api;
 use crate::error::ApiError;
 
-/// What may be said about the events that are asked for.
+/// Parameters of a query.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Words {
     pub(super) after: Option<u64>,
@@ -23,7 +23,7 @@ pub(super) struct Words {
     pub(super) to: Option<String>,
 }
 
-/// What they mean.
+/// Parsed query.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
     pub(super) filter: AuditFilter,
@@ -113,7 +113,7 @@ impl Query {
 }
 
 impl Permitted {
-    /// What answers it with events before some position, once the index has come that far, if it takes the index.
+    /// Returns a reader of the events before a position, once the index has reached it, if it is needed.
     pub(super) async fn reader(&self, api: &Api, before: Position) -> Result<AuditReader, ApiError> {
         let index = &api.read_models.audit;
         if self.filter.needs_index() {

@@ -25,7 +25,7 @@ use crate::paging::PageSize;
 
 pub(crate) struct StreamsApi;
 
-/// What an aggregate was
+/// Past state of an aggregate
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +37,7 @@ struct StateThen {
     stream_version: u64,
     /// Position of that event
     position: u64,
-    /// When that was recorded
+    /// Time of recording
     recorded_at: Option<String>,
     /// The state, made of the events alone; null when it wasn't anything yet. What it is made of differs from kind to kind of stream
     state: Any<Value>,
@@ -72,7 +72,7 @@ impl StreamsApi {
         stream: Path<String>,
         /// Events after this version of the stream only
         after: Query<Option<u64>>,
-        /// How many at most, 1 to 1000
+        /// Maximum number of events, 1 to 1000
         limit: Query<Option<u32>>,
     ) -> Result<Found<AuditEvents>, ApiError> {
         let limit = PageSize::EVENTS.limit(limit.0)?;

@@ -45,7 +45,7 @@ impl TryFrom<String> for CallType {
     }
 }
 
-/// How a call stands
+/// Status of a call
 #[derive(Clone, Copy, Enum)]
 #[oai(rename_all = "lowercase")]
 enum CallStatus {
@@ -58,7 +58,7 @@ enum CallStatus {
     Busy,
 }
 
-/// Who called whom, seen from you
+/// Direction of a call, seen from you
 #[derive(Clone, Copy, Enum)]
 #[oai(rename_all = "lowercase")]
 enum CallDirection {
@@ -71,11 +71,11 @@ enum CallDirection {
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StartCall {
-    /// Whom to call: somebody of one's own business
+    /// Callee: a user of the same business
     recipient_id: String,
     /// With or without a picture
     call_type: CallType,
-    /// Where the clients meet: 1 to 200 characters. The call's own id, unless it says something else
+    /// Room in which the clients meet: 1 to 200 characters; the call's id by default
     room_id: Option<String>,
 }
 
@@ -99,20 +99,20 @@ struct Call {
     receiver_avatar: Option<String>,
     /// `audio` or `video`
     call_type: String,
-    /// Where the clients meet
+    /// Room in which the clients meet
     room_id: String,
     /// `ringing`, `active`, `ended`, `rejected`, `missed`, `cancelled`, or `busy` when the callee was in another call
     status: String,
     created_at: String,
-    /// When it was answered
+    /// Time of the answer
     accepted_at: Option<String>,
-    /// When it was over
+    /// Time of the end
     ended_at: Option<String>,
-    /// Who ended it; null when nobody did
+    /// User who ended it; null if the system did
     ended_by: Option<String>,
     /// `hung_up` or `connection_lost` for one that ended, `timeout` for one that was missed, `busy`
     end_reason: Option<String>,
-    /// How long they talked, in milliseconds
+    /// Duration of the conversation, in milliseconds
     duration_ms: Option<u64>,
     /// The conversation of the two people: the same whoever asks
     conversation_id: String,
@@ -234,7 +234,7 @@ impl OneCall {
     }
 }
 
-/// How a call stands, as the API says it.
+/// Returns the status of a call as the API names it.
 pub(crate) fn call_status(call: &call::Call) -> &'static str {
     match call {
         call::Call::Unstarted => "unstarted",

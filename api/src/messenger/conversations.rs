@@ -23,7 +23,7 @@ use crate::paging::{PageSize, cursor, page};
 
 pub(crate) struct ConversationsApi;
 
-/// How far a conversation has been read
+/// Message up to which a conversation is read
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -38,7 +38,7 @@ impl Example for ReadUpTo {
     }
 }
 
-/// How far a conversation has been read now
+/// New read cursor of a conversation
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]

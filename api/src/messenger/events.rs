@@ -21,7 +21,7 @@ use crate::realtime::Shared;
 
 pub(crate) struct EventsApi;
 
-/// How long a ticket is good for, in milliseconds.
+/// Life of a ticket, in milliseconds.
 const TICKET_LIFE_MS: i64 = 30_000;
 
 /// Something that happened to you
@@ -29,17 +29,17 @@ const TICKET_LIFE_MS: i64 = 30_000;
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 struct Event {
-    /// Where it stands in the log
+    /// Position in the log
     position: u64,
-    /// What it is, as the live streams name it
+    /// Name, as in the live streams
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     event_type: String,
-    /// What the live streams send with it
+    /// Data, as in the live streams
     data: Any<Value>,
 }
 
-/// What has happened to you
+/// Events that you have missed
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
@@ -49,7 +49,7 @@ struct Events {
     events: Vec<Event>,
     /// The place after them: to be sent as `position` the next time
     position: u64,
-    /// Whether that was all
+    /// True if there are no more
     caught_up: bool,
 }
 
@@ -64,7 +64,7 @@ impl Example for Events {
     }
 }
 
-/// What a browser opens a stream with
+/// Ticket with which a browser opens a stream
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]

@@ -50,10 +50,10 @@ enum Download {
     #[oai(status = 200)]
     Whole(
         Binary<Body>,
-        /// What it is
+        /// Media type
         #[oai(header = "Content-Type")]
         String,
-        /// How long it is
+        /// Size in bytes
         #[oai(header = "Content-Length")]
         u64,
         /// `attachment`, unless it is a picture that can't run anything
@@ -74,7 +74,7 @@ enum Download {
         #[oai(header = "Content-Length")] u64,
         #[oai(header = "Content-Disposition")] String,
         #[oai(header = "ETag")] String,
-        /// Which part of how much
+        /// Range and total size
         #[oai(header = "Content-Range")]
         String,
         #[oai(header = "Cache-Control")] String,
@@ -87,7 +87,7 @@ enum Download {
     #[oai(status = 416)]
     NoSuchPart(
         Json<ErrorBody>,
-        /// How much there is
+        /// Total size
         #[oai(header = "Content-Range")]
         String,
     ),

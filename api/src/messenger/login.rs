@@ -20,7 +20,7 @@ use crate::openapi::Tag;
 
 pub(crate) struct MessengerLoginApi;
 
-/// Who wants to log in
+/// Login of a user
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -41,7 +41,7 @@ impl Example for MessengerLogin {
     }
 }
 
-/// Who has logged in
+/// Result of a login
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
@@ -52,9 +52,9 @@ struct MessengerLoggedIn {
     token: String,
     /// Gets another access token when this one has run out; works once
     refresh_token: String,
-    /// When the access token runs out
+    /// Expiry of the access token
     expires_at: String,
-    /// Whether the password has to be changed before anything else: somebody else has set it
+    /// True if the password must be changed first, because an administrator has set it
     must_change_password: bool,
     user: MessengerIdentity,
 }

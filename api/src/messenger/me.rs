@@ -27,7 +27,7 @@ struct Me {
     id: String,
     email: String,
     name: String,
-    /// Where one's picture is
+    /// URL of the avatar
     avatar: Option<String>,
     role: String,
     business_id: String,
@@ -59,7 +59,7 @@ struct AboutMe {
     storage: Storage,
 }
 
-/// How much room one's files take
+/// Storage used by one's files
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
@@ -77,14 +77,14 @@ impl Example for AboutMe {
     }
 }
 
-/// What shall be changed of oneself
+/// Changes of one's profile
 #[derive(Object, Deserialize)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangeMe {
     /// 1 to 200 characters
     name: Option<String>,
-    /// Where one's picture is; null takes it away
+    /// URL of the avatar; null removes it
     #[serde(default)]
     avatar: MaybeUndefined<String>,
 }
@@ -95,7 +95,7 @@ impl Example for ChangeMe {
     }
 }
 
-/// Whether a picture is to be changed, and to which.
+/// Parses the change of an avatar.
 pub(crate) fn avatar(said: &MaybeUndefined<String>) -> Result<AvatarChange, ApiError> {
     Ok(match said {
         MaybeUndefined::Undefined => AvatarChange::Unchanged,

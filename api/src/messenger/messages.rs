@@ -27,7 +27,7 @@ use crate::openapi::Tag;
 
 pub(crate) struct MessagesApi;
 
-/// What a message is
+/// Type of a message
 #[derive(Clone, Copy, Enum, Deserialize, JsonSchema)]
 #[oai(rename_all = "lowercase")]
 #[serde(try_from = "String", rename_all = "lowercase")]
@@ -75,9 +75,9 @@ impl From<MessageType> for MessageKind {
 pub(crate) struct SendMessage {
     /// To whom: somebody of one's own business
     recipient_id: String,
-    /// What it says: up to 10,000 characters; may only be empty when there are attachments
+    /// Text: up to 10,000 characters; may be empty only with attachments
     content: Option<String>,
-    /// What it is; `text` unless it says something else
+    /// Type; `text` by default
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     kind: Option<MessageType>,
@@ -112,17 +112,17 @@ pub(crate) struct Message {
     id: String,
     sender_id: String,
     recipient_id: String,
-    /// What it says; empty once it is deleted
+    /// Text; empty once the message is deleted
     content: String,
-    /// What it is: `text`, `image`, `video`, `audio` or `file`
+    /// Type: `text`, `image`, `video`, `audio` or `file`
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     kind: String,
-    /// When it was sent
+    /// Time of sending
     timestamp: String,
-    /// Whether the recipient has read it
+    /// True if the recipient has read it
     read: bool,
-    /// Whether a device of the recipient has it
+    /// True if it was delivered to a client of the recipient
     delivered: bool,
     /// The conversation of the two people: the same whoever asks
     conversation_id: String,
@@ -132,11 +132,11 @@ pub(crate) struct Message {
     files: Vec<FileInfo>,
     /// The message that it replies to
     reply_to: Option<String>,
-    /// Whether it says something else than when it was sent
+    /// True if it was edited
     edited: bool,
     /// Since when it does
     edited_at: Option<String>,
-    /// Whether it was taken back: then nothing is left of it but its place
+    /// True if it was deleted: only its place is left
     deleted: bool,
     /// Since when it is
     deleted_at: Option<String>,
@@ -263,7 +263,7 @@ impl Message {
     }
 }
 
-/// What a message shall say
+/// Edit of a message
 #[derive(Object, Deserialize, JsonSchema)]
 #[oai(rename_all = "camelCase", deny_unknown_fields, example)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -19,18 +19,18 @@ use crate::paging::{PageSize, cursor, page};
 
 pub(crate) struct PeopleApi;
 
-/// Somebody of one's business
+/// A user of one's business
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Colleague {
     pub(super) id: String,
     pub(super) name: String,
-    /// Where their picture is
+    /// URL of the avatar
     pub(super) avatar: Option<String>,
-    /// Whether one of their devices is connected
+    /// True if a client of theirs is connected
     pub(super) online: bool,
-    /// When they were online last; null while they are, or if they never were
+    /// Time at which they were last online; null while they are, or if they never were
     pub(super) last_seen_at: Option<String>,
 }
 
@@ -64,7 +64,7 @@ impl Example for Colleagues {
     }
 }
 
-/// How the clients of a call find a way to each other
+/// STUN and TURN servers for calls
 #[derive(Object, Serialize)]
 #[oai(rename_all = "camelCase", example)]
 #[serde(rename_all = "camelCase")]
@@ -111,7 +111,7 @@ impl PeopleApi {
         &self,
         api: Data<&Arc<Api>>,
         token: MessengerToken,
-        /// People on a page, 1 to 100
+        /// Users on a page, 1 to 100
         limit: Query<Option<u32>>,
         /// From the page before, as `nextCursor`
         cursor: Query<Option<String>>,

@@ -24,11 +24,11 @@ use crate::error::{ErrorBody, ErrorCode};
 /// Live events that are kept for a connection that is being brought up to them, and their bytes.
 const KEPT: usize = 256;
 const KEPT_BYTES: usize = 512 * 1024;
-/// How long a client may make no room at all before it is cut.
+/// Time for which a client may make no room at all before it is disconnected.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long to wait, at first and at most, before looking again whether a client has made room.
+/// First and maximum pause before looking again for room at a client.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
-/// How long a client that is shut out has to take notice of it before its stream is cut.
+/// Time that a disconnected client gets to notice before its stream is cut.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// One connection.
@@ -38,11 +38,11 @@ pub(super) struct Connection {
     pub(super) session_id: SessionId,
     /// Address, or network, that it comes from, if that is known.
     pub(super) address: Option<IpAddr>,
-    /// When the token runs out that it was opened with.
+    /// Expiry of the token with which it was opened.
     pub(super) open_until: Timestamp,
     outlet: Outlet,
     handed_over: Arc<HandedOver>,
-    /// Which of the turns in which connections hear a heartbeat is its own.
+    /// Turn in which it gets its heartbeat.
     pub(super) turn: usize,
     progress: Mutex<Progress>,
 }
@@ -53,7 +53,7 @@ fn next_turn() -> usize {
     TURNS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Where events leave for the client.
+/// Outlet of events to the client.
 pub(super) enum Outlet {
     /// Packets of Socket.IO.
     SocketIo {
@@ -82,7 +82,7 @@ pub(super) enum Closing {
 }
 
 impl Closing {
-    /// What the client is told.
+    /// Returns the error for the client.
     pub(super) fn body(self) -> ErrorBody {
         let reason = match self {
             Self::TooSlow => return ErrorBody::new(ErrorCode::Unavailable, "The connection is too slow"),
@@ -109,12 +109,12 @@ struct Progress {
     phase: Phase,
     /// Everything of the person's up to here has gone out.
     cursor: Position,
-    /// Whether something of the moment was left out, so that it isn't known any more who is online.
+    /// True if a transient event was skipped, so that the client's presence is out of date.
     has_missed: bool,
 }
 
 enum Phase {
-    /// What is live is kept until what came before it has gone out.
+    /// Live events are kept until the earlier ones have been sent.
     Keeping(Kept),
     /// Events go out as they come.
     Live,
@@ -142,7 +142,7 @@ impl Kept {
     }
 }
 
-/// What became of an event that was offered.
+/// Result of offering an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
     /// It has gone out, or is kept, or a replay will send it.
@@ -151,7 +151,7 @@ pub(super) enum Offered {
     FellBehind(Position),
 }
 
-/// What became of an event of a replay.
+/// Result of replaying an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replayed {
     /// It has gone out.
@@ -272,12 +272,12 @@ impl Connection {
         }
     }
 
-    /// Whether something of the moment was left out since this was asked last.
+    /// Returns true if a transient event was skipped since the last call.
     pub(super) fn has_missed(&self) -> bool {
         std::mem::take(&mut self.progress().has_missed)
     }
 
-    /// Whether nothing goes out any more.
+    /// Returns true if nothing is sent any more.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.progress().phase, Phase::Closed)
     }
@@ -345,7 +345,7 @@ impl Outlet {
         }
     }
 
-    /// Whoever reads nothing would never take notice: after a moment the stream is cut.
+    /// Closes the connection. A client that reads nothing would not notice: its stream is cut after a moment.
     fn close(&self, why: Closing) {
         match self {
             Self::SocketIo { outbox, cutter, streams } => {

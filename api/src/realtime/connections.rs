@@ -1,4 +1,4 @@
-//! Who is connected to this node.
+//! Connections of this node.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ struct Listed {
 }
 
 impl Connections {
-    /// Nobody yet; they will be told what comes after a position.
+    /// Creates an empty set, which delivers events after a position.
     pub(super) fn new(presence: Presence, position: Position, limits: LiveLimits) -> Self {
         let listed = Listed { people: HashMap::new(), addresses: HashMap::new(), businesses: HashMap::new(), position };
         Self { listed: Mutex::new(listed), presence, limits }

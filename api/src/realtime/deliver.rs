@@ -16,7 +16,7 @@ use super::feed_event::{FeedEvent, Told, read};
 use super::outgoing::Outgoing;
 use super::{Shared, replay};
 
-/// How often a connection hears how far the feed is, even if nothing happens.
+/// Interval of heartbeats, which carry the position of the feed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Connections are told in turns, or all of them would be at the same moment.
 const TURNS: u32 = 15;
@@ -84,7 +84,7 @@ async fn tell(shared: &Arc<Shared>, event: &RecordedEvent) -> Result<(), codec::
     Ok(())
 }
 
-/// What somebody gets of a fact. Waits while the log can't be read: an event without a name would be a wrong one.
+/// Returns a user's event for a fact. Waits while the log is unavailable: an event without a name would be wrong.
 async fn for_person(shared: &Shared, fact: &FeedEvent, person: UserId, position: Position) -> Option<Outgoing> {
     loop {
         match fact.for_person(person, position, Told::Live, &shared.api.commands).await {

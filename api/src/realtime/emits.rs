@@ -1,4 +1,4 @@
-//! What clients say over a live stream, whatever its transport. Each is answered: with `success`, or the standard error.
+//! Client events over a live stream of any transport. Each is answered with `success` or the standard error.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,13 +30,13 @@ const WAITING: usize = 64;
 const WAITING_BYTES: usize = 512 * 1024;
 const WAITING_TO_BE_REFUSED: usize = 1_024;
 
-/// What tells a client how its emit went, once there is room to tell it.
+/// Sends the outcome of an emit to its client, once there is room.
 pub(super) type Answer = Box<dyn FnOnce(Outcome) -> BoxFuture<'static, ()> + Send>;
 
-/// How an emit went: what its acknowledgement says, or the standard error.
+/// Outcome of an emit: its acknowledgement, or the standard error.
 pub(super) type Outcome = Result<Box<RawValue>, ApiError>;
 
-/// What an emit carries; none when that isn't JSON.
+/// Payload of an emit; none if it is not JSON.
 pub(super) type Payload = Option<Box<RawValue>>;
 
 /// You have read a message, and all before it in its conversation
@@ -78,7 +78,7 @@ struct Sent {
     position: Position,
 }
 
-/// Somebody who emits. What they say is done in the order in which they say it.
+/// Client that emits. Its emits are executed in order.
 pub(super) struct Client {
     shared: Arc<Shared>,
     caller: Caller,
@@ -93,7 +93,7 @@ struct Queue {
     is_worked_on: bool,
 }
 
-/// What a client has said: what to do, or why it isn't done.
+/// An emit: the action, or the reason for which it is refused.
 struct Emitted {
     what: Result<(String, Payload), Box<ApiError>>,
     answer: Answer,

@@ -15,7 +15,7 @@ use super::frames::{Frame, Frames};
 use super::opening::{Listed, Opened};
 use super::stream::Cutter;
 
-/// How often the client hears that the stream is alive. How far the feed is, it hears as an event.
+/// Interval of comments that keep the stream alive. The feed's position comes as an event.
 const COMMENT: Duration = Duration::from_secs(15);
 
 /// Opens a stream of events.

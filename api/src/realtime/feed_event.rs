@@ -1,5 +1,5 @@
-//! What an event of the log is to people: whom it concerns, and what each of them gets of it. The same for those who are connected
-//! and for those who were away.
+//! Client events of an event of the log: their audience, and their content for each user. The same for live delivery and for
+//! replays.
 
 use domain::call::{Call, CallEvent, CallParties};
 use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
@@ -33,7 +33,7 @@ pub(super) struct MessageNow {
     pub(super) is_deleted: bool,
 }
 
-/// Whether somebody is told while it happens, or after having been away.
+/// Live delivery, or replay after a reconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Live,
@@ -41,7 +41,7 @@ pub(super) enum Told {
 }
 
 impl FeedEvent {
-    /// What people are told of an event; none when they are told nothing.
+    /// Returns the client event of an event of the log; none if there is none.
     pub(super) fn of(event: &RecordedEvent) -> Result<Option<Self>, codec::DecodeError> {
         Ok(match event.stream.category() {
             Message::CATEGORY => read(event)?.map(|event: MessageEvent| match event {
@@ -67,7 +67,7 @@ impl FeedEvent {
         }
     }
 
-    /// Whom it concerns.
+    /// Returns the users who receive it.
     pub(super) fn people(&self) -> Vec<UserId> {
         match self {
             // The recipient first: they have been waiting.
@@ -88,7 +88,7 @@ impl FeedEvent {
         }
     }
 
-    /// What one of them gets: one event a position at most, or a connection that breaks between two would lose one.
+    /// Returns a user's event: at most one for a position, or a connection that breaks between two would lose one.
     pub(super) async fn for_person(
         &self,
         person: UserId,
@@ -148,7 +148,7 @@ impl FeedEvent {
     }
 }
 
-/// Somebody as they are now. One whose history can't be read has no name, and keeps nobody waiting.
+/// Returns the user's current profile; none if their stream cannot be read, so that delivery goes on.
 async fn account(commands: &Commands, id: UserId) -> Result<Option<Account>, Error> {
     match commands.account(id).await {
         Err(Error::Internal(error)) => {

@@ -1,4 +1,4 @@
-//! What a stream of ours is to write, on its way from those who have something to say to the one who writes. It is bounded like a
+//! Queue of a stream's writer. It is bounded like a
 //! channel, and by bytes; but it takes no memory while it is empty, which a connection's is nearly always.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::connection::Closing;
 use super::outgoing::Outgoing;
 
-/// What a stream of ours is to write.
+/// Item that a stream is to write.
 #[derive(Debug)]
 pub(super) enum Frame {
     Event(Outgoing),
@@ -120,7 +120,7 @@ impl Frames {
         frame
     }
 
-    /// Nobody writes any more.
+    /// Ends the queue.
     pub(super) fn end(&self) {
         self.waiting().is_over = true;
     }

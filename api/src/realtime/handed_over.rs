@@ -1,31 +1,31 @@
-//! What the devices of people have been handed, on its way into the log: at once, and then once a second at most for each person,
+//! Delivery receipts on their way into the log: at once, and then at most once a second for each user,
 //! however many messages there are.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use commands::{Commands, HandedOver as Noted};
+use commands::{Commands, HandedOver as Recorded};
 use domain::delivery::{Delivered, PAUSE_MS};
 use domain::{BusinessId, ConversationId, UserId};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-/// How often it is looked whether there is something to note.
+/// Interval of the search for receipts to record.
 const LOOK: Duration = Duration::from_millis(50);
 /// Conversations that one event says something about.
 const CONVERSATIONS: usize = 500;
-/// People whose devices are noted at the same time.
+/// Maximum users whose receipts are recorded at the same time.
 const AT_ONCE: usize = 32;
 
-/// What has been handed over and not noted yet.
+/// Receipts that are not recorded yet.
 #[derive(Default)]
 pub(super) struct HandedOver(Mutex<HashMap<UserId, Waiting>>);
 
 struct Waiting {
     business_id: BusinessId,
     messages: HashMap<ConversationId, Delivered>,
-    /// When the log may be told again.
+    /// Earliest time of the next record.
     not_before: Instant,
 }
 
@@ -67,8 +67,8 @@ impl HandedOver {
 
     async fn write(&self, commands: &Commands, (person, business_id, messages): (UserId, BusinessId, Vec<Delivered>)) {
         let again = match commands.hand_over(person, business_id, messages.clone()).await {
-            Ok(Noted::Noted) => return,
-            Ok(Noted::TooSoon) => messages,
+            Ok(Recorded::Done) => return,
+            Ok(Recorded::TooSoon) => messages,
             Err(error) => {
                 tracing::warn!(%error, "what was delivered can't be noted for now");
                 messages
@@ -79,7 +79,7 @@ impl HandedOver {
         }
     }
 
-    /// What may be written down now. It counts as written from now on, for the pause after it.
+    /// Takes the receipts that are due. They count as recorded from now on, for the pause that follows.
     fn take_due(&self) -> Vec<(UserId, BusinessId, Vec<Delivered>)> {
         let now = Instant::now();
         let pause = Duration::from_millis(PAUSE_MS.unsigned_abs());

@@ -21,14 +21,14 @@ use crate::auth::bearer;
 use crate::error::{ApiError, ErrorBody, ErrorCode, respond};
 use crate::identity::no_token_of_ours;
 
-/// Who opens a stream, and from where on.
+/// Client that opens a stream, and its cursor.
 struct Opening {
     caller: Caller,
     /// Until when it may stay open.
     open_until: Timestamp,
     /// The place in the feed up to which the client has got everything; without one, it gets what happens from now on.
     since: Option<Position>,
-    /// Where it comes from, if that is known.
+    /// Address of the client, if it is known.
     address: Option<IpAddr>,
 }
 

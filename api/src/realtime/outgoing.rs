@@ -64,7 +64,7 @@ impl Outgoing {
         self.0.event
     }
 
-    /// Where it stands in the log, if it does.
+    /// Returns the position in the log, if it has one.
     pub(super) fn position(&self) -> Option<Position> {
         match &self.0.kind {
             Kind::Durable(position) => Some(*position),
@@ -73,7 +73,7 @@ impl Outgoing {
         }
     }
 
-    /// How much there is of it, about.
+    /// Returns its size in bytes, about.
     pub(super) fn bytes(&self) -> usize {
         self.0.event.len() + self.0.data.get().len()
     }
@@ -83,7 +83,7 @@ impl Outgoing {
         format!("2[\"{}\",{}]", self.0.event, self.0.data.get())
     }
 
-    /// What goes with it, taken apart again: for those who poll.
+    /// Returns its payload as a JSON value, for clients that poll.
     pub(super) fn value(&self) -> Value {
         serde_json::from_str(self.0.data.get()).unwrap_or_default()
     }

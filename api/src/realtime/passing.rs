@@ -1,4 +1,4 @@
-//! What is only of the moment, between nodes: each tells the others, and all of them tell the person's connections.
+//! Transient events between nodes: each node tells the others, and all deliver them to the user's connections.
 
 use domain::UserId;
 use serde::{Deserialize, Serialize};
@@ -51,10 +51,10 @@ impl Shared {
     }
 }
 
-/// How much a signal may carry, in bytes of its JSON.
+/// Maximum size of a signal, in bytes of its JSON.
 pub(super) const MAX_SIGNAL_BYTES: usize = 64 * 1024;
 
-/// Whether a signal is small enough to be relayed.
+/// Returns true if a signal is small enough to be relayed.
 pub(super) fn fits(payload: &Value) -> bool {
     serde_json::to_vec(payload).is_ok_and(|json| json.len() <= MAX_SIGNAL_BYTES)
 }

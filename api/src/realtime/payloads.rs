@@ -1,4 +1,4 @@
-//! What the events of the live streams carry, to the field name of the contract. `/asyncapi.json` is made from these types.
+//! Payloads of the live events, to the field name of the contract. `/asyncapi.json` is made from these types.
 
 use domain::UserId;
 use domain::call::{CallEvent, CallFoundBusy, CallParties, CallStarted};
@@ -15,13 +15,13 @@ use serde_json::Value;
 use super::feed_event::MessageNow;
 use crate::files::FileInfo;
 
-/// Somebody wrote to you
+/// A message for you
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageReceived<'a> {
-    /// What the sender is called today
+    /// Current name of the sender
     pub(crate) sender_name: &'a str,
-    /// Where the sender's picture is today; null when there is none
+    /// URL of the sender's current avatar; null without one
     pub(crate) sender_avatar: Option<&'a str>,
     #[serde(flatten)]
     pub(crate) message: MessagePayload<'a>,
@@ -38,7 +38,7 @@ pub(crate) struct MessagePayload<'a> {
     /// `text`, `image`, `video`, `audio` or `file`
     #[serde(rename = "type")]
     kind: &'static str,
-    /// When it was sent
+    /// Time of sending
     timestamp: String,
     /// Always false: it is new
     read: bool,
@@ -48,9 +48,9 @@ pub(crate) struct MessagePayload<'a> {
     files: Vec<FileInfo>,
     /// The message that it replies to
     reply_to: Option<String>,
-    /// Whether it was edited since; then `content` is what it says now
+    /// True if it was edited since; `content` is the current text
     edited: bool,
-    /// Whether it was deleted since; then nothing is left of what it said
+    /// True if it was deleted since; its text is gone
     deleted: bool,
     conversation_id: String,
     position: Position,
@@ -76,7 +76,7 @@ pub(crate) struct MessageEditedPayload<'a> {
 pub(crate) struct MessageDeletedPayload<'a> {
     message_id: String,
     sender_id: String,
-    /// Who did it: its sender, or an administrator
+    /// User who deleted it: its sender, or an administrator
     deleted_by: String,
     /// Why an administrator did it; null when none was given
     reason: Option<&'a str>,
@@ -85,7 +85,7 @@ pub(crate) struct MessageDeletedPayload<'a> {
     position: Position,
 }
 
-/// Somebody has read what you wrote, up to this message
+/// A recipient has read your messages up to this one
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageRead {
@@ -107,15 +107,15 @@ pub(crate) struct MessageDelivered {
     position: Position,
 }
 
-/// Somebody calls you
+/// A call for you
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CallIncoming<'a> {
     call_id: String,
     caller_id: String,
-    /// What the caller is called today
+    /// Current name of the caller
     caller_name: &'a str,
-    /// Where the caller's picture is today; null when there is none
+    /// URL of the caller's current avatar; null without one
     caller_avatar: Option<&'a str>,
     /// `audio` or `video`
     call_type: &'static str,
@@ -131,7 +131,7 @@ pub(crate) struct CallIncoming<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CallProgress {
     call_id: String,
-    /// Who did it; null when nobody did
+    /// User who did it; null if the system did
     by: Option<String>,
     /// `busy` or `timeout` for a missed call, `hung_up` or `connection_lost` for one that ended; null otherwise
     reason: Option<&'static str>,
@@ -150,7 +150,7 @@ pub(crate) struct CallSignal {
     pub(crate) payload: Value,
 }
 
-/// What a signal carries
+/// Content of a signal
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 #[schemars(!try_from)]
@@ -174,14 +174,14 @@ impl TryFrom<String> for SignalKind {
     }
 }
 
-/// Who is online; sent once you are connected
+/// Online users; sent after you have connected
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct UsersOnline {
     /// Ids of everybody of your business who is online, you included
     pub(crate) users: Vec<String>,
 }
 
-/// Somebody types, or has stopped
+/// A user types, or has stopped
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Typing {
@@ -299,7 +299,7 @@ impl<'a> CallIncoming<'a> {
 }
 
 impl CallProgress {
-    /// What happened, and its name; none for a call that begins to ring.
+    /// Returns the client event of a call, and its name; none for a call that begins to ring.
     pub(crate) fn of(event: &CallEvent, position: Position) -> Option<(&'static str, Self)> {
         let progress = |parties: &CallParties, by: Option<UserId>, reason, at: domain::Timestamp| Self {
             call_id: parties.call_id.to_string(),

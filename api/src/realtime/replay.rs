@@ -27,14 +27,14 @@ const PAGE_EVENTS: u32 = 100;
 const READERS: usize = 2;
 /// Users who poll that a node answers at the same time: one request of each.
 const POLLS: usize = 32;
-/// How many may wait for a page, and for an answer to a poll. Those who wait for pages are connections, which are bounded elsewhere.
+/// Maximum readers that wait for a page, and for an answer to a poll. Those who wait for pages are connections, which are bounded elsewhere.
 const WAITING_READERS: Room = Room { member: 64, group: 100_000 };
 const WAITING_POLLS: Room = Room { member: 8, group: 1000 };
 /// Events that are taken from the log at once.
 const READ_AT_ONCE: usize = 50;
 /// Bytes of events on a page; it ends with the event that exceeds them.
 const PAGE_BYTES: usize = 512 * 1024;
-/// How long to wait for the feed to come as far as what is live.
+/// Time to wait for the feed to reach the live position.
 const FEED_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -49,9 +49,9 @@ pub(super) struct Missed {
     pub(super) events: Vec<Outgoing>,
     /// The place after them.
     pub(super) position: Position,
-    /// Whether that is all there is, as far as the feed has come.
+    /// True if there are no more, as far as the feed has come.
     pub(super) is_all: bool,
-    /// Whether it is not known what they have missed: the feed doesn't reach back that far, or never got where they say they are.
+    /// True if the missed events are unknown: the feed does not reach back that far, or never got to the client's position.
     pub(super) is_reset: bool,
 }
 
@@ -97,7 +97,7 @@ impl Replays {
         Ok(self.polls.turn(business, person, WAITING_POLLS).await?)
     }
 
-    /// What somebody has missed since a position, at most `limit` events of the log.
+    /// Returns missed events since a position, at most `limit` events of the log.
     pub(super) async fn missed(
         &self,
         shared: &Shared,

@@ -41,20 +41,20 @@ use crate::shares::{Share, Shares};
 pub(crate) use self::endpoint::SocketIoEndpoint;
 pub(super) use self::outbox::Outbox;
 
-/// How long an answer waits for room, and how long until it is looked again whether there is.
+/// Time that an answer waits for room, and pause between two looks for it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const ANSWER_PAUSE: Duration = Duration::from_millis(5);
-/// How long a client may take from opening a connection to saying who it is.
+/// Time that a client may take from opening a connection to authenticating.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// What clients of an address, which may be an office, say by polling and is read at the same time.
+/// Maximum bodies of an address, which may be an office, that are read at the same time.
 const READ_AT_ONCE: usize = 256;
-/// What is read at once from a client: most of what they say is shorter, and each of them has such a buffer.
+/// Size of a connection's read buffer, in bytes: most packets are shorter.
 const READ_BUFFER_BYTES: usize = 512;
 
 /// A connection as the library knows it.
-type EngineSocket = Socket<Place>;
+type EngineSocket = Socket<SocketData>;
 
-/// What a client sends to connect.
+/// Payload of the connect packet.
 #[derive(Deserialize)]
 struct Credentials {
     token: String,
@@ -62,7 +62,7 @@ struct Credentials {
     since: Option<Position>,
 }
 
-/// Where a connection comes from, if that is known.
+/// Address of a client, if it is known.
 #[derive(Clone, Copy)]
 struct ClientAddress(Option<IpAddr>);
 
@@ -70,12 +70,12 @@ struct ClientAddress(Option<IpAddr>);
 #[derive(Clone)]
 struct Unknown(Arc<Mutex<Option<Share<IpAddr>>>>);
 
-/// What is known of a connection.
+/// State of a connection.
 #[derive(Default)]
-pub(crate) struct Place(Mutex<Standing>);
+pub(crate) struct SocketData(Mutex<ConnectionState>);
 
 #[derive(Default)]
-struct Standing {
+struct ConnectionState {
     phase: Phase,
     /// Counts the times that the client has tried to connect.
     tries: u32,
@@ -109,7 +109,7 @@ pub(super) struct SocketIo {
     sockets: Mutex<HashMap<Sid, Arc<EngineSocket>>>,
     /// Connections that have not said yet who they are, by where they come from.
     unknown: Shares<IpAddr>,
-    /// What is being read of what clients say by polling, by where it comes from.
+    /// Bodies of polling clients that are being read, by address.
     read: Shares<IpAddr>,
 }
 
@@ -143,12 +143,12 @@ impl SocketIo {
     /// Finds out whether a client may connect, and tells it.
     fn connect(self: &Arc<Self>, socket: Arc<EngineSocket>, auth: &str) {
         let this_try = {
-            let mut standing = socket.data.standing();
+            let mut state = socket.data.state();
             // Who is connected already, or about to be, need not connect.
-            let Phase::Unknown = standing.phase else { return };
-            standing.phase = Phase::Connecting;
-            standing.tries = standing.tries.wrapping_add(1);
-            standing.tries
+            let Phase::Unknown = state.phase else { return };
+            state.phase = Phase::Connecting;
+            state.tries = state.tries.wrapping_add(1);
+            state.tries
         };
         let (this, auth) = (self.clone(), auth.to_owned());
         tokio::spawn(async move {
@@ -159,7 +159,7 @@ impl SocketIo {
                     let refusal = json!({"message": body.error, "data": body});
                     // A client that makes no room for it finds out by itself.
                     let _ = socket.emit(format!("4{refusal}"));
-                    socket.data.standing().back_to_unknown(this_try);
+                    socket.data.state().back_to_unknown(this_try);
                 }
             }
         });
@@ -181,7 +181,7 @@ impl SocketIo {
         Ok((Arc::new(Talk { client, connection, outbox }), since))
     }
 
-    /// Who connects, until when they may stay, and from where on.
+    /// Authenticates a client; returns the caller, the expiry and the cursor.
     async fn authenticate(
         &self,
         address: Option<IpAddr>,
@@ -199,7 +199,7 @@ impl SocketIo {
 
     /// Begins to talk with a client, unless it has left meanwhile.
     async fn begin(&self, socket: &EngineSocket, talk: Arc<Talk>, since: Option<Position>, this_try: u32) {
-        if !socket.data.standing().connected(&talk, this_try) {
+        if !socket.data.state().connected(&talk, this_try) {
             return self.shared.connections.remove(&talk.connection);
         }
         if talk.outbox.push(format!("0{}", json!({"sid": talk.outbox.id()}))).is_ok() {
@@ -210,13 +210,13 @@ impl SocketIo {
     /// Strikes a client off that leaves. It may connect again, if it does so in time; unless it is gone.
     fn leave(&self, socket: &Arc<EngineSocket>, is_gone: bool) {
         let left = {
-            let mut standing = socket.data.standing();
+            let mut state = socket.data.state();
             let phase = if is_gone { Phase::Over } else { Phase::Unknown };
-            let left = std::mem::replace(&mut standing.phase, phase);
+            let left = std::mem::replace(&mut state.phase, phase);
             if is_gone {
-                standing.settle();
-            } else if standing.deadline.is_none() {
-                standing.deadline = Some(close_unless_connected(socket.clone()));
+                state.settle();
+            } else if state.deadline.is_none() {
+                state.deadline = Some(close_unless_connected(socket.clone()));
             }
             left
         };
@@ -227,7 +227,7 @@ impl SocketIo {
 
     /// Does what a client asks for.
     fn hear(&self, socket: &Arc<EngineSocket>, ack: Option<&str>, said: Result<(String, Payload), ErrorBody>) {
-        let talk = match &socket.data.standing().phase {
+        let talk = match &socket.data.state().phase {
             Phase::Connected(talk) => talk.clone(),
             Phase::Unknown | Phase::Connecting | Phase::Over => {
                 // Who hasn't connected isn't listened to.
@@ -257,14 +257,14 @@ impl std::fmt::Debug for SocketIo {
 }
 
 impl EngineIoHandler for SocketIo {
-    type Data = Place;
+    type Data = SocketData;
 
     fn on_connect(self: Arc<Self>, socket: Arc<EngineSocket>) {
         self.sockets().insert(socket.id, socket.clone());
-        let mut standing = socket.data.standing();
+        let mut state = socket.data.state();
         let unknown = socket.req_parts.extensions.get::<Unknown>();
-        standing.unknown = unknown.and_then(|unknown| unknown.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-        standing.deadline = Some(close_unless_connected(socket.clone()));
+        state.unknown = unknown.and_then(|unknown| unknown.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        state.deadline = Some(close_unless_connected(socket.clone()));
     }
 
     fn on_disconnect(&self, socket: Arc<EngineSocket>, _: DisconnectReason) {
@@ -291,20 +291,20 @@ impl EngineIoHandler for SocketIo {
 
     /// Nothing here is binary: an event that announced it has been refused already, and nothing is kept of it.
     fn on_binary(self: &Arc<Self>, _: Bytes, socket: Arc<EngineSocket>) {
-        if !matches!(socket.data.standing().phase, Phase::Connected(_)) {
+        if !matches!(socket.data.state().phase, Phase::Connected(_)) {
             socket.close(DisconnectReason::PacketParsingError);
         }
     }
 }
 
-impl Place {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+impl SocketData {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Standing {
-    /// Whether the client is connected now: it may have left since this try to connect began.
+impl ConnectionState {
+    /// Returns true if the client is connected now: it may have left since this attempt began.
     fn connected(&mut self, talk: &Arc<Talk>, this_try: u32) -> bool {
         let is_awaited = matches!(self.phase, Phase::Connecting) && self.tries == this_try;
         if is_awaited {
@@ -346,7 +346,7 @@ fn said(data: &str) -> (String, Payload) {
     (event, arguments.get(1).map(|payload| (*payload).to_owned()))
 }
 
-/// Where the outcome of an emit goes: into its acknowledgement, if the client wants one; otherwise an error goes out as an event.
+/// Destination of an emit's outcome: its acknowledgement, if the client wants one; otherwise an error is sent as an event.
 struct Reply {
     outbox: Arc<Outbox>,
     ack: Option<String>,

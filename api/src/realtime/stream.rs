@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a connection that was ended is refused when it polls: until the library has found out by itself that it is gone.
+/// Time for which a connection that was ended is refused when it polls: until the library notices its end.
 const REFUSAL: Duration = Duration::from_mins(2);
 
 /// Cuts one stream.
@@ -27,10 +27,10 @@ pub(crate) struct Streams {
     on_lost: Arc<OnceLock<OnLost>>,
 }
 
-/// What is done about a connection whose upgraded stream has ended, by its id.
+/// Action for a connection whose upgraded stream has ended, by its id.
 type OnLost = Box<dyn Fn(String) + Send + Sync>;
 
-/// What is known of connections that began with polling, by the connection's id.
+/// State of connections that began with polling, by their ids.
 #[derive(Default)]
 struct ByConnection {
     /// The streams that they were upgraded to.
@@ -84,7 +84,7 @@ impl Streams {
         }
     }
 
-    /// Whether this connection may not poll any more.
+    /// Returns true if this connection may not poll any more.
     pub(crate) fn has_ended(&self, id: &str) -> bool {
         self.connections().ended.contains(id)
     }

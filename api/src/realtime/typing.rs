@@ -1,4 +1,4 @@
-//! Who is typing to whom, as clients of this node say. Nobody needs to know it a moment later, so it is nowhere else.
+//! Typing users, as clients of this node report. Nothing of it is stored.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::UserId;
 use tokio::time::Instant;
 
-/// How long somebody types who doesn't say so again.
+/// Time for which a user types without repeating it.
 const LASTS: Duration = Duration::from_secs(6);
 
 /// Those who type, and to whom, until when.
@@ -15,14 +15,14 @@ const LASTS: Duration = Duration::from_secs(6);
 pub(super) struct Typists(Mutex<HashMap<(UserId, UserId), Instant>>);
 
 impl Typists {
-    /// Somebody types. Whether that is new.
+    /// Notes that a user types. Returns true if that is new.
     pub(super) fn start(&self, from: UserId, to: UserId) -> bool {
         let now = Instant::now();
         let before = self.typists().insert((from, to), now + LASTS);
         before.is_none_or(|until| until <= now)
     }
 
-    /// Somebody has stopped. Whether they were typing.
+    /// Notes that a user has stopped. Returns true if they were typing.
     pub(super) fn stop(&self, from: UserId, to: UserId) -> bool {
         self.typists().remove(&(from, to)).is_some()
     }

@@ -24,9 +24,9 @@ use super::opening::Opened;
 use super::{MAX_MESSAGE_BYTES, Shared};
 use crate::error::{ErrorBody, ErrorCode};
 
-/// How often a client is asked whether it is there.
+/// Interval of pings.
 const PING: Duration = Duration::from_secs(25);
-/// How long a client may say nothing at all.
+/// Maximum silence of a client.
 const SILENCE: Duration = Duration::from_mins(1);
 /// Most of what is written fits into one frame of this size. A frame has a head too, and memory comes in steps of 128 bytes here.
 const PIECE_BYTES: usize = 880;
@@ -42,7 +42,7 @@ fn config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
-/// What a client says.
+/// Frame of a client.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Emit {
@@ -52,7 +52,7 @@ struct Emit {
     data: Payload,
 }
 
-/// What it is answered.
+/// Answer to an emit.
 #[derive(Serialize)]
 struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]

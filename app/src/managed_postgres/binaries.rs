@@ -1,4 +1,4 @@
-//! Where the programs of Postgres are.
+//! Location of the Postgres programs.
 
 use std::path::{Path, PathBuf};
 

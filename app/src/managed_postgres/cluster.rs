@@ -85,7 +85,7 @@ impl Cluster {
         fs::rename(&new, &self.dir).map_err(files("rename", &new))
     }
 
-    /// Where Postgres says what it has to say. Begun anew once it has grown large.
+    /// Log file of Postgres. Truncated once it has grown large.
     pub(super) fn log(&self) -> Result<File, ManagedPostgresError> {
         let is_large = fs::metadata(&self.log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES);
         let mut options = File::options();

@@ -19,7 +19,7 @@ pub(super) struct Identity {
 struct User {
     uid: u32,
     gid: u32,
-    /// Whether it can't get to the data directory by itself, because root's own home is in the way.
+    /// True if the user cannot reach the data directory, because it is in root's own home.
     needs_search: bool,
 }
 

@@ -14,9 +14,9 @@ use super::identity::Identity;
 use super::{ManagedPostgresError, files};
 use crate::machine::program;
 
-/// How long Postgres may take to stop before it is killed, which costs it a recovery next time.
+/// Time that Postgres may take to stop before it is killed, which costs a recovery at the next start.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a first start is tried again.
+/// Time for which a first start is retried.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 const RESTART_PAUSE: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ struct Shared {
     is_stopping: AtomicBool,
 }
 
-/// What it takes to start Postgres.
+/// Parameters of starting Postgres.
 struct Server {
     cluster: Cluster,
     binaries: Binaries,
@@ -196,7 +196,7 @@ impl Server {
             .map_err(files("run postgres for", self.cluster.dir()))
     }
 
-    /// Whether the server with this process id takes connections.
+    /// Returns true if the server with this process id accepts connections.
     fn is_ready(&self, process_id: u32) -> bool {
         let Some(pid_file) = self.pid_file() else { return false };
         let mut lines = pid_file.lines();
@@ -226,7 +226,7 @@ impl Server {
         }
     }
 
-    /// Whether this process is a Postgres that runs this very cluster. The file it left behind may be old, and its number somebody
+    /// Returns true if this process is a Postgres that runs this very cluster. The file it left behind may be old, and its number somebody
     /// else's by now.
     fn is_ours(&self, process_id: u32) -> bool {
         let output = program("ps").args(["-ww", "-o", "args=", "-p", &process_id.to_string()]).output();

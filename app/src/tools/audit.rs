@@ -82,7 +82,7 @@ async fn must_exist(tools: &Tools, business: Option<BusinessId>) -> Result<(), T
     Ok(())
 }
 
-/// Which part of the history is wanted.
+/// Part of the history to show.
 struct Wanted {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
@@ -147,7 +147,7 @@ async fn show_state(tools: &Tools, at: Timestamp, business: Option<BusinessId>) 
         Ok(output.write_all(b"\n")?)
     };
     let business = business.map(|id| id.0);
-    show_past(position, business, &tools.foundations(), |progress| bar.show(progress), write).await?;
+    show_past(position, business, &tools.sources(), |progress| bar.show(progress), write).await?;
     bar.done();
     output.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -158,7 +158,7 @@ async fn verify_all(tools: &Tools, projectors: &[Projector]) -> Result<ExitCode,
     for projector in projectors {
         let name = projector.name;
         let bar = Bar::of(name);
-        let verified = verify(*projector, &tools.foundations(), |progress| bar.show(progress)).await;
+        let verified = verify(*projector, &tools.sources(), |progress| bar.show(progress)).await;
         bar.done();
         let verified = verified.map_err(|source| ToolError::Projection { name, source })?;
         for difference in &verified.differences {

@@ -1,4 +1,4 @@
-//! How far something has come, shown on a terminal. Elsewhere nothing is shown.
+//! Progress bars on a terminal. Elsewhere nothing is shown.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::Progress;

@@ -14,7 +14,7 @@ use crate::settings::{ProjectionsCommand, Settings};
 
 /// Parked events that are read at once.
 const PAGE: u32 = 1000;
-/// How often it is looked how far another process has come.
+/// Interval of reading the progress of another process.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs one of its commands.
@@ -69,7 +69,7 @@ async fn rebuild_all(tools: &Tools, projectors: &[Projector]) -> Result<(), Tool
         let name = projector.name;
         request_rebuild(*projector, &tools.database.pool).await?;
         let bar = Bar::of(name);
-        let outcome = match rebuild(*projector, &tools.foundations(), |progress| bar.show(progress)).await {
+        let outcome = match rebuild(*projector, &tools.sources(), |progress| bar.show(progress)).await {
             Ok(Some(progress)) => Ok(progress),
             // The server was faster.
             Ok(None) | Err(RebuildError::UnderWay) => watch(tools, *projector, &bar).await,
@@ -123,7 +123,7 @@ async fn show_parked(tools: &Tools, projectors: &[Projector]) -> Result<(), Tool
 async fn retry(tools: &Tools, projectors: &[Projector]) -> Result<(), ToolError> {
     for projector in projectors {
         let name = projector.name;
-        let retried = retry_parked(*projector, &tools.foundations()).await;
+        let retried = retry_parked(*projector, &tools.sources()).await;
         let retried = retried.map_err(|source| ToolError::Projection { name, source })?;
         say(format_args!("{name}: {} taken in, {} still parked", retried.taken_in, retried.still_parked))?;
     }

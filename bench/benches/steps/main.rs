@@ -18,7 +18,7 @@ use poem::http::{Method, StatusCode};
 use projections::audit::Audit;
 use projections::feed::Feed;
 use projections::messaging::Messaging;
-use projections::{Foundations, Projector};
+use projections::{Projector, Sources};
 use sqlx::PgPool;
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -174,8 +174,8 @@ fn projecting(criterion: &mut Criterion) {
     for projector in [Projector::of::<Messaging>(), Projector::of::<Feed>(), Projector::of::<Audit>()] {
         let database = runtime.block_on(Database::start());
         let log = Arc::new(MemoryStore::new(now));
-        let foundations = Foundations { store: log.clone(), pool: database.pool.clone() };
-        let (checkpoint, run) = projections::run(projector, foundations);
+        let sources = Sources { store: log.clone(), pool: database.pool.clone() };
+        let (checkpoint, run) = projections::run(projector, sources);
         let running = runtime.spawn(run);
         let mut group = criterion.benchmark_group(format!("project a batch: {}", projector.name));
         for count in [1, 100, 1000] {

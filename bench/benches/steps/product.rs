@@ -10,7 +10,7 @@ use api::{
 use async_trait::async_trait;
 use cluster::{Bus, NodeId, Presence, Tickets};
 use commands::{
-    ActiveCall, Clock, Commands, DEMO_PASSWORD, Foundations, HashedFor, Ids, KeyedHash, LookupError, Lookups,
+    ActiveCall, Clock, Commands, DEMO_PASSWORD, Dependencies, HashedFor, Ids, KeyedHash, LookupError, Lookups,
     Passwords, TooManyHashes, UnfinishedLogin,
 };
 use domain::{CallId, EmailAddress, FileId, MessageId, Password, Timestamp, UserId};
@@ -56,7 +56,7 @@ impl Product {
         let mut background = JoinSet::new();
         let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(now));
         let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(Real), Arc::new(Real));
-        let commands = Arc::new(Commands::new(Foundations {
+        let commands = Arc::new(Commands::new(Dependencies {
             store: store.clone(),
             lookups: Arc::new(NothingToFind),
             passwords: Arc::new(Plain),
@@ -73,7 +73,7 @@ impl Product {
         let followed = commands.clone();
         background.spawn(async move { match followed.follow_log(head).await {} });
         let readers = Readers::of((*pool.connect_options()).clone());
-        let projections = projections::Foundations { store: store.clone(), pool: pool.clone() };
+        let projections = projections::Sources { store: store.clone(), pool: pool.clone() };
         let read_models = ReadModels::run(&projections, &readers, Duration::from_millis(250), &mut background);
         let node = NodeId(fresh_id());
         let presence = Presence::new(pool.clone(), node, Duration::from_secs(5));

@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{BusError, Notice};
 use crate::NodeId;
 
-/// What stands before a message: which node it is from.
+/// Length of the sender's id before a message, in characters.
 const NODE_CHARS: usize = 32;
 
 /// Connects, as soon as that can be done: a server that isn't there yet is waited for in the background.
@@ -63,7 +63,7 @@ async fn receive(client: &Client, subject: &str, node: NodeId, incoming: broadca
     }
 }
 
-/// What another node said; none when it was this one, or nonsense.
+/// Parses a message of another node; none for this node's own, and for nonsense.
 fn hear(own: NodeId, payload: &[u8]) -> Option<Notice> {
     let (node, message) = std::str::from_utf8(payload).ok()?.split_at_checked(NODE_CHARS)?;
     (node != own.to_string()).then(|| Notice::Message(message.into()))

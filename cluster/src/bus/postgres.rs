@@ -11,7 +11,7 @@ use super::{Notice, RETRY_PAUSE};
 use crate::NodeId;
 
 const CHANNEL: &str = "switchboard_bus";
-/// What fits into one notice, in bytes, with room for what stands before it.
+/// Maximum part of a message in one notice, in bytes, with room for the header.
 const PART_BYTES: usize = 7_800;
 /// Messages that are sent in one statement.
 const BATCH: usize = 256;

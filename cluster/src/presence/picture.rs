@@ -1,4 +1,4 @@
-//! Who is at which node.
+//! Users and the nodes that they are connected to.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ struct Person {
 }
 
 impl Picture {
-    /// Somebody is at a node. What that changes.
+    /// Adds a user at a node. Returns what changes.
     pub(super) fn add(&mut self, node: NodeId, user_id: UserId, business_id: BusinessId) -> Option<PresenceChange> {
         if !self.nodes.entry(node).or_default().insert(user_id) {
             return None;
@@ -36,7 +36,7 @@ impl Picture {
         Some(PresenceChange { user_id, business_id, is_online: true })
     }
 
-    /// Somebody isn't at a node any more. What that changes.
+    /// Removes a user from a node. Returns what changes.
     pub(super) fn remove(&mut self, node: NodeId, user_id: UserId) -> Option<PresenceChange> {
         let at_node = self.nodes.get_mut(&node)?;
         if !at_node.remove(&user_id) {

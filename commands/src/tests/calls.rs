@@ -130,7 +130,7 @@ async fn a_line_taken_for_a_call_that_never_began_is_free_after_a_while() {
     let take = domain::line::LineCommand::Take(take);
     let metadata = by_the_system(acme, Uuid::nil());
     let line = bob.caller.user_id.to_string();
-    node.commands.aggregates.execute::<domain::line::Line>(&line, take, &metadata).await.unwrap();
+    node.commands.repository.execute::<domain::line::Line>(&line, take, &metadata).await.unwrap();
     assert_eq!(outcome(&node.call(&alice, &bob).await), Some(Outcome::Busy));
     node.wait(10);
     assert_eq!(outcome(&node.call(&alice, &bob).await), None);
@@ -198,12 +198,12 @@ async fn what_is_handed_over_is_noted_once_a_second_and_not_when_it_has_been_rea
         message_id: MessageId(Uuid::nil()),
         message_position,
     };
-    assert_eq!(one.commands.hand_over(bob, acme, vec![message(5)]).await.unwrap(), HandedOver::Noted);
+    assert_eq!(one.commands.hand_over(bob, acme, vec![message(5)]).await.unwrap(), HandedOver::Done);
     // Another device, at another node.
-    assert_eq!(other.commands.hand_over(bob, acme, vec![message(5)]).await.unwrap(), HandedOver::Noted);
+    assert_eq!(other.commands.hand_over(bob, acme, vec![message(5)]).await.unwrap(), HandedOver::Done);
     assert_eq!(other.commands.hand_over(bob, acme, vec![message(6)]).await.unwrap(), HandedOver::TooSoon);
     assert_eq!(one.count("MessagesDelivered").await, 1);
     other.wait(1);
-    assert_eq!(other.commands.hand_over(bob, acme, vec![message(6)]).await.unwrap(), HandedOver::Noted);
+    assert_eq!(other.commands.hand_over(bob, acme, vec![message(6)]).await.unwrap(), HandedOver::Done);
     assert_eq!(one.count("MessagesDelivered").await, 2);
 }

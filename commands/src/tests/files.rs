@@ -50,7 +50,7 @@ impl Scene {
         Ok(self.node.commands.send_message(&self.ann, message).await?.value.message.message_id)
     }
 
-    /// What a sweep removes that was told of the file, rightly or not.
+    /// Files that a sweep removes which was given this file, rightly or not.
     async fn sweep(&self) -> Vec<FileId> {
         *self.node.lookups.idle_files.lock().unwrap() = vec![self.file];
         self.node.commands.sweep_files().await.unwrap()
@@ -89,7 +89,7 @@ async fn what_a_deleted_message_has_carried_goes_a_day_later_even_if_its_node_di
     };
     let metadata = scene.ann.metadata(scene.ann.caller.business_id);
     commands
-        .aggregates
+        .repository
         .execute_on_log::<domain::message::Message>(&message.to_string(), delete, &metadata)
         .await
         .map_err(|_| ())

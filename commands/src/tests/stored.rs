@@ -1,4 +1,4 @@
-//! What is read of the log, whatever is in it.
+//! Reading the log, whatever it contains.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::aggregates::decode;
+use crate::repository::decode;
 
 fn recorded(event_type: &str, schema_version: u16, data: Vec<u8>) -> RecordedEvent {
     let metadata =

@@ -206,7 +206,7 @@ proptest! {
             }
             prop_assert!(before.sent().is_none() || before.sent() == state.sent());
             prop_assert!(!matches!(before, Message::Deleted(_)) || before == state);
-            prop_assert!(state.standing().is_none_or(|message| message.content().known().is_some_and(|text| !text.trim().is_empty())));
+            prop_assert!(state.visible().is_none_or(|message| message.content().known().is_some_and(|text| !text.trim().is_empty())));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where the server is and who we are there, as a connection string says it.
+//! Address and credentials of a connection string.
 
 use std::borrow::Cow;
 use std::fmt;

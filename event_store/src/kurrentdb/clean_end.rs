@@ -25,7 +25,7 @@ const LINES: u32 = 1000;
 
 type Messages = Pin<Box<dyn Stream<Item = Result<SubscriptionEvent, Failure>> + Send>>;
 
-/// What a subscription of the client says, until it ends.
+/// Messages of a client's subscription, until it ends.
 pub(super) struct Watched(Option<Messages>);
 
 impl Watched {
@@ -59,7 +59,7 @@ impl Stream for Watched {
 struct CleanEnd;
 
 thread_local! {
-    /// How often the line was logged in this poll.
+    /// Number of such log lines in this poll.
     static SEEN: Cell<u32> = const { Cell::new(0) };
 }
 

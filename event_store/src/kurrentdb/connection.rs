@@ -10,7 +10,7 @@ use super::address::Address;
 use super::failure::{Damage, Failure};
 use crate::StoreError;
 
-/// How long something is tried again before it has failed.
+/// Time for which an operation is retried before it fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const TIME_TO_HEAL: Duration = Duration::from_millis(500);
 /// Pauses between new clients double up to this.
 const LONGEST_REST: Duration = Duration::from_secs(2);
-/// How long the server may take for an append.
+/// Deadline of an append.
 pub(super) const APPEND_TIME: Duration = Duration::from_secs(4);
 /// How long the server may take for each event that is read. Long, since it says nothing while it looks through events of its own:
 /// a connection that is dead is found out earlier, by pings.
@@ -32,11 +32,11 @@ pub(super) struct Connection {
 }
 
 struct State {
-    /// Which client this is. Of all who find it dead only the first has it replaced.
+    /// Number of this client. Of all tasks that find it dead, only the first replaces it.
     generation: u64,
     /// None when it is dead.
     client: Option<Client>,
-    /// When the next one may be made.
+    /// Earliest time of the next replacement.
     rested_at: Instant,
     /// Clients that have died in a row.
     deaths: u32,
@@ -177,7 +177,7 @@ impl Connection {
     }
 }
 
-/// What the client says, if it says it in time: it sends deadlines along, but doesn't watch them itself.
+/// Returns the client's answer, or fails after a deadline: the client sends deadlines and does not enforce them.
 pub(super) async fn within<T>(
     time: Duration,
     answer: impl Future<Output = eventstore::Result<T>>,

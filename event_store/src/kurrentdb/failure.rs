@@ -1,4 +1,4 @@
-//! What goes wrong with a server, and whether it passes.
+//! Failures of a server, and whether a retry helps.
 
 use eventstore::Error;
 
@@ -24,14 +24,14 @@ pub(super) enum Failure {
     TimedOut,
     #[error("KurrentDB ended the subscription")]
     Ended,
-    /// What our positions rest on doesn't hold.
+    /// An assumption about positions does not hold.
     #[error("an event of ours has no position of its own: commit {commit}, prepare {prepare}")]
     Misplaced { commit: u64, prepare: u64 },
     #[error("KurrentDB acknowledged an append that isn't there")]
     Missing,
 }
 
-/// What a failure means for the client that met it.
+/// Effect of a failure on the client that met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     /// The server has answered, if only by a refusal.
@@ -43,7 +43,7 @@ pub(super) enum Damage {
 }
 
 impl Failure {
-    /// Whether to try again makes sense. An append may have taken place all the same.
+    /// Returns true if a retry may help. An append may have been committed all the same.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::TimedOut | Self::Ended => true,
@@ -63,7 +63,7 @@ impl Failure {
         }
     }
 
-    /// What it means for the client.
+    /// Returns the effect on the client.
     pub(super) fn damage(&self) -> Damage {
         match self {
             // A client whose first connection fails is dead for good, and so is one that can't follow a leader.
@@ -75,13 +75,13 @@ impl Failure {
         }
     }
 
-    /// Whether the server finds an append too large for it. Its limits are settings of its own.
+    /// Returns true if the server considers an append too large. Its limits are settings of its own.
     pub(super) fn is_too_large(&self) -> bool {
         matches!(self, Self::Refused(Error::Grpc { code, message })
             if i32::from(*code) == INVALID_ARGUMENT && message.to_ascii_lowercase().contains("maximum append"))
     }
 
-    /// Whether the server says that this is no place in its log.
+    /// Returns true if the server rejects a position as not being in its log.
     pub(super) fn is_invalid_place(&self) -> bool {
         matches!(self, Self::Refused(Error::Grpc { code, message })
             if i32::from(*code) == INVALID_ARGUMENT && message.contains("invalid position"))

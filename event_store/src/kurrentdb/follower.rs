@@ -46,14 +46,14 @@ struct Follower {
     reader: Arc<Reader>,
     /// Position of the last event delivered.
     cursor: Position,
-    /// How far the server has looked: there, or further, where what it found wasn't ours.
+    /// Position up to which the server has searched: that of the last event, or a later one.
     resume: StreamPosition<Place>,
     incoming: Option<(Session, Watched)>,
-    /// Whether all there was has been delivered.
+    /// True if all existing events have been delivered.
     is_current: bool,
-    /// Whether that has still to be said.
+    /// True if that has not been announced yet.
     has_notice: bool,
-    /// What has ended the subscription, when something came before it that is delivered first.
+    /// Failure that ended the subscription, if events before it are delivered first.
     failure: Option<Failure>,
     failing_since: Option<Instant>,
 }
@@ -72,7 +72,7 @@ impl Follower {
         }
     }
 
-    /// What has come, at least one message of the server, if nothing of ours.
+    /// Receives at least one message of the server; returns its events, if there are any.
     async fn receive(&mut self) -> Result<Vec<RecordedEvent>, Failure> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);

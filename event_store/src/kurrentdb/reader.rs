@@ -37,9 +37,9 @@ pub(super) struct Reader {
 struct Page {
     events: Vec<RecordedEvent>,
     bytes: usize,
-    /// Where the log goes on.
+    /// Position at which the log continues.
     end: Position,
-    /// Whether there was nothing more.
+    /// True if there was nothing more.
     is_last: bool,
 }
 
@@ -115,7 +115,7 @@ impl Reader {
         Ok(events)
     }
 
-    /// Whether these are the events of the stream after a version; what an append of them would have answered, if so.
+    /// Returns true if these are the events of the stream after a version, with what their append would have answered.
     pub(super) async fn events_are(
         &self,
         stream: &StreamId,

@@ -95,7 +95,7 @@ pub(super) fn position(event: &eventstore::RecordedEvent) -> Result<Position, Fa
     Ok(commit)
 }
 
-/// When the server wrote it, in its own hundreds of nanoseconds: the client's `created` goes by whole seconds.
+/// Time of writing in the server's units of 100 ns; the client's `created` has whole seconds.
 fn recorded_at(event: &eventstore::RecordedEvent) -> OffsetDateTime {
     let ticks = event.metadata.get("created").and_then(|ticks| ticks.parse::<i64>().ok());
     let nanos = ticks.map(|ticks| i128::from(ticks) * 100);

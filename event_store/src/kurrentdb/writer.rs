@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::record::event_data;
 use crate::{Append, AppendError, Appended, Conflict, Expected, StoreError, StreamId};
 
-/// What became of an append, as far as the server says.
+/// Result of an append, as far as the server states it.
 enum Outcome {
     Written(WriteResult),
     /// The stream has another version than expected; which one.

@@ -22,14 +22,14 @@ use crate::{Append, AppendError, Appended, Batch, Conflict, NewEvent, Position, 
 const BATCH_EVENTS: usize = 2048;
 /// Bytes of data that are committed together, unless one append alone has more.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// How often the committer lets others go first, at most.
+/// Maximum number of times that the committer lets other tasks run first.
 const GATHERING_ROUNDS: usize = 16;
-/// How long a batch is tried again while the database can't be reached.
+/// Time for which a batch is retried while the database is unavailable.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What waits for the committer.
+/// A request that waits for the committer.
 pub(super) enum Pending {
     /// An append, and where its writer waits.
     Append(Append, Reply),
@@ -51,13 +51,13 @@ pub(super) struct Committer {
 enum Failure {
     /// A stream has events that were not expected. Nothing was committed.
     Conflict,
-    /// Whether it was committed is unknown. Repeating it is safe.
+    /// It is unknown whether the batch was committed. Repeating it is safe.
     Unavailable(sqlx::Error),
     /// The database refuses it.
     Refused(sqlx::Error),
 }
 
-/// Whose versions have to be looked up before a batch is tried.
+/// Streams whose versions are looked up before a batch is tried.
 #[derive(Clone, Copy, PartialEq)]
 enum Tips {
     /// Of streams that must exist, and that this node has not seen reach the version expected.
@@ -445,7 +445,7 @@ impl Size {
     }
 }
 
-/// How long to go on trying.
+/// Time limit of retries.
 struct Patience {
     until: Instant,
     pause: Duration,

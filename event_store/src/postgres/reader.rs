@@ -105,7 +105,7 @@ impl Reader {
         self.versions.get(stream)
     }
 
-    /// Whether these are the events of the stream after a version; what an append of them would have answered, if so.
+    /// Returns true if these are the events of the stream after a version, with what their append would have answered.
     pub(super) async fn events_are(
         &self,
         stream: &StreamId,

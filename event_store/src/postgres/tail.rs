@@ -14,7 +14,7 @@ use crate::{Batch, Position, StoreError};
 const CHANNEL: &str = "switchboard_log";
 /// Other nodes are told at most this often. Each notice costs the database a transaction.
 const NOTIFY_PAUSE: Duration = Duration::from_millis(5);
-/// How often the head is looked at in case a notice was lost.
+/// Interval at which the head is read in case a notice was lost.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const PAGE_EVENTS: usize = 1000;

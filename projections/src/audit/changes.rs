@@ -1,4 +1,4 @@
-//! What events mean to the index of the log.
+//! Index entries of events.
 
 use async_trait::async_trait;
 use event_store::RecordedEvent;
@@ -11,7 +11,7 @@ use crate::projection::{Projection, Unreadable};
 /// Projects the index of the log.
 pub struct Audit;
 
-/// What is known of an event, without what it says.
+/// Index entry of an event, without its data.
 pub struct Entry {
     position: i64,
     business_id: Uuid,

@@ -1,4 +1,4 @@
-//! Where in the log the events are that an auditor looks for.
+//! Queries for the positions of events.
 
 use event_store::{EventStore, Position, RecordedEvent, StreamId};
 use sqlx::{Postgres, QueryBuilder};
@@ -11,7 +11,7 @@ use crate::{QueryError, Readers};
 /// Events that are read at once where the index has not come to yet.
 const NOT_INDEXED: usize = 1000;
 
-/// Which events. Whatever is said has to be so.
+/// Filter of events. All given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Of this business.
@@ -27,13 +27,13 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    /// Whether the index is needed to find them: one stream, and all there are, the log finds by itself.
+    /// Returns true if the index is needed: the log itself finds one stream, and all events.
     #[must_use]
     pub fn needs_index(&self) -> bool {
         self.stream.is_none() && *self != Self::default()
     }
 
-    /// Whether an event is one of these.
+    /// Returns true if an event matches.
     #[must_use]
     pub fn matches(&self, event: &RecordedEvent) -> bool {
         self.business.is_none_or(|business| business == event.metadata.business_id)
@@ -60,7 +60,7 @@ impl AuditQueries {
     /// Positions of events after one and before another, at most `limit` of them. The stream isn't looked at: the log finds it itself.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn find(
         &self,
         filter: &AuditFilter,
@@ -94,7 +94,7 @@ impl AuditQueries {
     /// The last place at or before a number that there is in the log, as far as the index knows.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn place_at(&self, position: Position) -> Result<Position, QueryError> {
         sqlx::query_scalar!(
             r#"SELECT coalesce(max(position), 0) AS "place!" FROM audit_events WHERE position <= $1"#,
@@ -119,7 +119,7 @@ impl AuditQueries {
     /// is found by halving: a few dozen events are read, however many there are, and no index of times is needed.
     ///
     /// # Errors
-    /// When the index or the log can't be read.
+    /// If the index or the log can't be read.
     pub async fn position_before(&self, log: &dyn EventStore, moment: OffsetDateTime) -> Result<Position, ReadError> {
         // Everything up to `low` was recorded before; what comes after `high`, and is in the index, was not.
         let (mut low, mut high) = (0, self.place_at(Position::MAX).await?);

@@ -42,7 +42,7 @@ impl AuditReader {
     /// Reads the events after one position and before another, which may be any numbers.
     ///
     /// # Errors
-    /// When the index can't be read.
+    /// If the index can't be read.
     pub async fn new(
         index: AuditQueries,
         log: Arc<dyn EventStore>,
@@ -57,7 +57,7 @@ impl AuditReader {
     /// The next events, at most `limit`, which is at least 1; none when there are no more.
     ///
     /// # Errors
-    /// When the index or the log can't be read. To go on afterwards is safe.
+    /// If the index or the log can't be read. To go on afterwards is safe.
     pub async fn next_page(&mut self, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
         if self.filter.stream.is_some() {
             self.of_stream(limit).await

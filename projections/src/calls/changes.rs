@@ -1,4 +1,4 @@
-//! What events mean to the table of calls.
+//! Effects of events on the table of calls.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::projection::{Projection, Unreadable, read};
 /// Projects calls.
 pub struct Calls;
 
-/// What a batch of events comes to.
+/// Changes of a batch of events.
 #[derive(Default)]
 pub struct Changes {
     new: Vec<NewCall>,
@@ -32,7 +32,7 @@ struct NewCall {
     position: Position,
 }
 
-/// How a call went on.
+/// Later events of a call.
 #[derive(Default)]
 struct Progress {
     status: &'static str,

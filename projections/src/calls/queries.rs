@@ -29,7 +29,7 @@ pub struct CallRow {
     pub position: i64,
 }
 
-/// Who called whom, seen from one of them.
+/// Direction of a call, seen from one of its users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// They were called.
@@ -38,7 +38,7 @@ pub enum Direction {
     Outgoing,
 }
 
-/// Which calls of a history.
+/// Filter of a call history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallFilter {
     /// With this status only.
@@ -65,7 +65,7 @@ impl CallQueries {
     /// One call that this person is a party of.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn call(&self, id: CallId, viewer: UserId) -> Result<Option<CallRow>, QueryError> {
         sqlx::query_as!(
             CallRow,
@@ -88,7 +88,7 @@ impl CallQueries {
     /// Calls of a person, the latest first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn history(&self, viewer: UserId, filter: &CallFilter, limit: u32) -> Result<Vec<CallRow>, QueryError> {
         let before = filter.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
         sqlx::query_as!(
@@ -127,7 +127,7 @@ impl CallQueries {
     /// Calls that have not been answered, and may ring until this time or less; the longest overdue first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn rung_out(&self, by: Timestamp, limit: u32) -> Result<Vec<CallId>, QueryError> {
         let ids = sqlx::query_scalar!(
             "SELECT id FROM calls WHERE status = 'ringing' AND rings_until <= $1 ORDER BY rings_until LIMIT $2",
@@ -143,7 +143,7 @@ impl CallQueries {
     /// Calls in which people talk: which, who called, and who was called.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn active(&self) -> Result<Vec<(CallId, UserId, UserId)>, QueryError> {
         let rows = sqlx::query!("SELECT id, caller_id, receiver_id FROM calls WHERE status = 'active'")
             .fetch_all(&self.readers)

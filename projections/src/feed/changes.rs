@@ -1,4 +1,4 @@
-//! What events mean to the feed: whom they concern.
+//! Effects of events on the feed: their audiences.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +19,7 @@ use crate::projection::{Projection, Unreadable, read};
 /// Projects the feed.
 pub struct Feed;
 
-/// What a batch of events comes to.
+/// Changes of a batch of events.
 #[derive(Default)]
 pub struct Changes {
     entries: Vec<(Uuid, Position)>,
@@ -83,7 +83,7 @@ impl Projection for Feed {
         changes.write_days(connection).await
     }
 
-    /// What has been forgotten isn't learnt again.
+    /// Carries the horizon over, so that forgotten events are not added again.
     async fn carry_over(live: &str, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let horizon = format!(
             "INSERT INTO feed_horizon (position) SELECT position FROM {live}.feed_horizon

@@ -9,9 +9,9 @@ use crate::{QueryError, Readers};
 /// Some of what happened to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedPage {
-    /// Where it stands in the log, in order.
+    /// Positions in the log, in order.
     pub positions: Vec<Position>,
-    /// How far the feed has come: unless the page is full, nothing else has happened to the person up to here.
+    /// Position of the feed. Unless the page is full, nothing else has happened to the user up to here.
     pub head: Position,
     /// Up to here the feed has been forgotten: who has seen less can't be told what they missed.
     pub horizon: Position,
@@ -30,10 +30,10 @@ impl FeedQueries {
         Self { readers }
     }
 
-    /// What happened to a person after a position, at most `limit` events of it.
+    /// Returns at most `limit` events of a user after a position.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn after(&self, user: UserId, after: Position, limit: u32) -> Result<FeedPage, QueryError> {
         let row = sqlx::query!(
             // One statement, so that the head is the one that the entries are of.
@@ -73,7 +73,7 @@ impl FeedQueries {
     /// Forgets what was recorded before the day of this time. Returns how many entries that were.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn forget_before(&self, time: OffsetDateTime) -> Result<u64, QueryError> {
         // In one statement: whoever compares the feed with the log sees both or neither.
         let forgotten = sqlx::query!(

@@ -1,4 +1,4 @@
-//! What events mean to the tables of messages.
+//! Effects of events on the tables of messages.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use crate::projection::{Projection, Unreadable, read};
 /// Projects messages.
 pub struct Messaging;
 
-/// What a batch of events comes to.
+/// Changes of a batch of events.
 #[derive(Default)]
 pub struct Changes {
     sent: Vec<(MessageSent, u64)>,
@@ -31,7 +31,7 @@ pub struct Changes {
     files: FileChanges,
 }
 
-/// Somebody in a conversation.
+/// Member of a conversation.
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 struct Member {
     conversation_id: Uuid,

@@ -1,4 +1,4 @@
-//! What events mean to the tables of files.
+//! Effects of events on the tables of files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::column;
 
-/// What a batch of events comes to, as far as it is about files.
+/// Changes of a batch of events that concern files.
 #[derive(Default)]
 pub(super) struct FileChanges {
     uploaded: HashMap<Uuid, FileUploaded>,

@@ -26,13 +26,13 @@ pub struct MessageRow {
     pub sent_at: OffsetDateTime,
     pub edited_at: Option<OffsetDateTime>,
     pub deleted_at: Option<OffsetDateTime>,
-    /// Whether the recipient has read it, or a later one.
+    /// True if the recipient has read it, or a later one.
     pub read: bool,
-    /// Whether a device of the recipient has been handed it, or a later one.
+    /// True if it, or a later one, was delivered to a client of the recipient.
     pub delivered: bool,
 }
 
-/// What has become of a message.
+/// Current content of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangedMessage {
     /// None once it is deleted or erased.
@@ -49,7 +49,7 @@ pub struct ConversationRow {
     pub other_user_id: Uuid,
     pub other_name: Option<String>,
     pub other_avatar: Option<String>,
-    /// When the other party was online last, unless they never were.
+    /// Time at which the other user was last online; none if they never were.
     pub other_last_seen_at: Option<OffsetDateTime>,
     /// Messages that one has got and not read.
     pub unread: i64,
@@ -77,7 +77,7 @@ pub struct Range {
     pub before: Option<u64>,
 }
 
-/// How long a file that was removed is looked at again, in case a node died before its bytes were deleted.
+/// Time for which a removed file is swept again, in case a node died before its bytes were deleted.
 const REMOVED_LATELY: Duration = Duration::from_hours(1);
 
 /// Questions about messages.
@@ -125,7 +125,7 @@ impl MessagingQueries {
     /// One message that this person wrote or got.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn message(&self, id: MessageId, viewer: UserId) -> Result<Option<MessageRow>, QueryError> {
         messages!(
             "(SELECT conversation_id FROM messages WHERE id = $1)",
@@ -141,7 +141,7 @@ impl MessagingQueries {
     /// Of these messages, those that were edited or deleted, as they are now. For those who were away meanwhile.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn changed(&self, ids: &[MessageId]) -> Result<HashMap<MessageId, ChangedMessage>, QueryError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
@@ -163,7 +163,7 @@ impl MessagingQueries {
     /// Some messages of a conversation that this person is in; none when there is no such conversation.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn history(
         &self,
         id: ConversationId,
@@ -217,7 +217,7 @@ impl MessagingQueries {
     /// Conversations of a person, the one with the latest message first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn conversations(
         &self,
         viewer: UserId,
@@ -285,7 +285,7 @@ impl MessagingQueries {
     /// Messages that a person has got and not read, in all conversations.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn unread(&self, person: UserId) -> Result<i64, QueryError> {
         sqlx::query_scalar!(
             r#"SELECT coalesce(sum(unread), 0)::bigint AS "unread!" FROM conversation_members WHERE user_id = $1"#,
@@ -296,10 +296,10 @@ impl MessagingQueries {
         .map_err(QueryError::while_("counting what is unread"))
     }
 
-    /// What is known of some files.
+    /// Returns the data of files.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn files(&self, ids: &[Uuid]) -> Result<Vec<FileRow>, QueryError> {
         if ids.is_empty() {
             return Ok(vec![]);
@@ -317,7 +317,7 @@ impl MessagingQueries {
     /// Bytes of the files that are kept of a user, or of a business.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn kept_bytes(&self, owner: Uuid) -> Result<u64, QueryError> {
         let bytes = sqlx::query_scalar!("SELECT bytes FROM kept_bytes WHERE owner_id = $1", owner)
             .fetch_optional(&self.readers)
@@ -329,7 +329,7 @@ impl MessagingQueries {
     /// Files that no message has carried since before this time, and those that were removed lately.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn idle_files(&self, before: Timestamp, limit: u32) -> Result<Vec<FileId>, QueryError> {
         let ids = sqlx::query_scalar!(
             r#"(SELECT id AS "id!" FROM files
@@ -350,7 +350,7 @@ impl MessagingQueries {
     /// this time and never were.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn stale_carriers(&self, before: Timestamp, limit: u32) -> Result<Vec<(FileId, MessageId)>, QueryError> {
         let rows = sqlx::query!(
             "SELECT file_id, message_id FROM file_carriers

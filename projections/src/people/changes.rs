@@ -1,4 +1,4 @@
-//! What events mean to the tables of people.
+//! Effects of events on the tables of users.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use crate::projection::{Projection, Unreadable, read};
 /// Projects people.
 pub struct People;
 
-/// What a batch of events comes to. A thing that begins and changes in one batch is written once, as it is at the end.
+/// Changes of a batch of events. A row that is added and changed in one batch is written once.
 #[derive(Default)]
 pub struct Changes {
     new_businesses: HashMap<Uuid, NewBusiness>,
@@ -32,12 +32,12 @@ pub struct Changes {
     user_avatars: HashMap<Uuid, Option<String>>,
     user_roles: HashMap<Uuid, Role>,
     reserved_logins: HashMap<Uuid, (String, Timestamp)>,
-    /// People whose login is no longer waiting for them.
+    /// Users whose login is no longer waiting for them.
     settled_logins: Vec<Uuid>,
     new_sessions: HashMap<Uuid, NewSession>,
     refreshed_sessions: HashMap<Uuid, SessionRefreshed>,
     revoked_sessions: HashMap<Uuid, Timestamp>,
-    /// People who were logged out everywhere, or shut out.
+    /// Users whose sessions were ended.
     logged_out: Vec<LoggedOut>,
 }
 
@@ -57,7 +57,7 @@ struct NewSession {
     position: u64,
 }
 
-/// Somebody whose sessions of before are over, but for one.
+/// User whose earlier sessions are over, except one.
 struct LoggedOut {
     user_id: Uuid,
     kept_session: Option<Uuid>,

@@ -31,18 +31,18 @@ pub struct UserRow {
     pub created_at: OffsetDateTime,
 }
 
-/// Somebody, as colleagues see them.
+/// A user, as colleagues see them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColleagueRow {
     pub id: Uuid,
     pub name: Option<String>,
     pub avatar: Option<String>,
-    /// When they were online last, unless they never were.
+    /// Time at which they were last online; none if they never were.
     pub last_seen_at: Option<OffsetDateTime>,
     pub position: i64,
 }
 
-/// Who asks, as far as it matters for what they may see.
+/// Viewer of a list, as far as it determines what they may see.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Viewer {
     /// The business they belong to.
@@ -62,7 +62,7 @@ impl Viewer {
     }
 }
 
-/// Which people, and in which order.
+/// Filter and order of users.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserFilter {
     /// Of this business only.
@@ -71,21 +71,21 @@ pub struct UserFilter {
     pub role: Option<Role>,
     /// Let in, or shut out.
     pub status: Option<Status>,
-    /// Whose name or email contains this, in whatever case.
+    /// Part of the name or email, ignoring case.
     pub search: Option<String>,
     /// By what they are ordered.
     pub sort: UserOrder,
-    /// Whether the order is turned round.
+    /// True for descending order.
     pub descends: bool,
 }
 
 /// By what people are ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserOrder {
-    /// When their accounts were made.
+    /// By time of creation.
     #[default]
     CreatedAt,
-    /// What they are called.
+    /// By name.
     Name,
     /// Their login.
     Email,
@@ -106,7 +106,7 @@ impl UserOrder {
 pub struct SessionRow {
     pub id: Uuid,
     pub audience: String,
-    /// What the device calls itself.
+    /// Name that the device gives itself.
     pub user_agent: Option<String>,
     pub started_at: OffsetDateTime,
     pub refreshed_at: Option<OffsetDateTime>,
@@ -130,7 +130,7 @@ impl PeopleQueries {
     /// Businesses, the oldest first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn businesses(&self, viewer: Viewer, page: PageRequest) -> Result<Page<BusinessRow>, QueryError> {
         let failed = || QueryError::while_("listing businesses");
         let only = viewer.limit();
@@ -158,7 +158,7 @@ impl PeopleQueries {
     /// One business.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn business(&self, viewer: Viewer, id: BusinessId) -> Result<Option<BusinessRow>, QueryError> {
         if !viewer.may_see(id) {
             return Ok(None);
@@ -169,10 +169,10 @@ impl PeopleQueries {
             .map_err(QueryError::while_("reading a business"))
     }
 
-    /// People, as the filter says; none when it names a business that doesn't exist, or that the viewer may not see.
+    /// Returns users by a filter; none if it names a business that does not exist or that the viewer may not see.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn users(
         &self,
         viewer: Viewer,
@@ -237,7 +237,7 @@ impl PeopleQueries {
     /// One person.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn user(&self, viewer: Viewer, id: UserId) -> Result<Option<UserRow>, QueryError> {
         sqlx::query_as!(
             UserRow,
@@ -254,7 +254,7 @@ impl PeopleQueries {
     /// Active people of a business whose accounts were made after a position, the oldest first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn colleagues(
         &self,
         business: BusinessId,
@@ -278,7 +278,7 @@ impl PeopleQueries {
     /// Sessions of a person that go on, the latest first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn sessions(
         &self,
         user: UserId,
@@ -304,7 +304,7 @@ impl PeopleQueries {
     /// Accounts that are super admins. For making sure that one is left.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn super_admins(&self, limit: u32) -> Result<Vec<UserId>, QueryError> {
         let ids = sqlx::query_scalar!(
             "SELECT id FROM users WHERE business_id = $1 AND role = 'SYSTEM_SUPER_ADMIN' ORDER BY status, position LIMIT $2",
@@ -320,7 +320,7 @@ impl PeopleQueries {
     /// Accounts of all businesses that have this email and may administer. For logging in only.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn admin_accounts(&self, email: &EmailAddress, limit: u32) -> Result<Vec<UserId>, QueryError> {
         let ids = sqlx::query_scalar!(
             "SELECT id FROM users WHERE email_key = $1 AND role <> 'BUSINESS_USER' ORDER BY position LIMIT $2",
@@ -336,7 +336,7 @@ impl PeopleQueries {
     /// Logins that were reserved before this time for somebody who has not been created: id of the login, and for whom.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn unfinished_logins(&self, before: Timestamp, limit: u32) -> Result<Vec<(String, UserId)>, QueryError> {
         let rows = sqlx::query!(
             "SELECT login_id, user_id FROM unfinished_logins WHERE reserved_at < $1 ORDER BY reserved_at LIMIT $2",

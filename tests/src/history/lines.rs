@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ::projections::{Foundations, Projector};
+use ::projections::{Projector, Sources};
 use event_store::memory::MemoryStore;
 use event_store::{Actor, Append, EventStore, Expected, Metadata, NewEvent, StreamId};
 use futures_util::StreamExt;
@@ -168,8 +168,8 @@ async fn built_from(
 ) -> BTreeMap<&'static str, (i64, Option<String>)> {
     let pool = database.pool().await;
     for projector in Projector::ALL {
-        let foundations = Foundations { store: store.clone(), pool: pool.clone() };
-        let (checkpoint, run) = ::projections::run(projector, foundations);
+        let sources = Sources { store: store.clone(), pool: pool.clone() };
+        let (checkpoint, run) = ::projections::run(projector, sources);
         let run = tokio::spawn(run);
         checkpoint.reached(position, DEADLINE * 20).await.unwrap();
         run.abort();

@@ -7,7 +7,7 @@ use event_store::memory::MemoryStore;
 use event_store::{
     Append, AppendError, Appended, EventStore, Position, RecordedEvent, StoreError, StreamId, Subscription,
 };
-use projections::{Foundations, Projector, rebuild, request_rebuild};
+use projections::{Projector, Sources, rebuild, request_rebuild};
 use sqlx::PgPool;
 
 use super::events::{ALICE, BOB, log, message_sent};
@@ -59,11 +59,11 @@ async fn a_log_that_hands_out_little_at_a_time_is_rebuilt_from_in_one_go_and_eve
     let database = Database::create().await;
     let pool = database.pool().await;
     let store = Sparing(log((1..=MESSAGES).map(|n| message_sent(n.into(), ALICE, BOB))).await);
-    let foundations = Foundations { store: Arc::new(store), pool: pool.clone() };
+    let sources = Sources { store: Arc::new(store), pool: pool.clone() };
     let before = indexes(&pool).await;
     for projector in Projector::ALL {
         request_rebuild(projector, &pool).await.unwrap();
-        let progress = rebuild(projector, &foundations, |_| {}).await.unwrap().unwrap();
+        let progress = rebuild(projector, &sources, |_| {}).await.unwrap().unwrap();
         assert_eq!(progress.events, MESSAGES, "{}", projector.name);
     }
     assert_eq!(indexes(&pool).await, before);

@@ -6,14 +6,14 @@ use headers::{ETag, HeaderMapExt, IfRange};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::http::{HeaderMap, header};
 
-/// What is asked for.
+/// Part of a file that is requested.
 pub(super) enum Asked {
     Whole,
     Part(std::ops::Range<u64>),
     NoSuchPart,
 }
 
-/// Which part of a file a request asks for (RFC 9110 14.2). Several at once, and what can't be understood, are answered with the
+/// Returns the part of a file that a request asks for (RFC 9110 14.2). Several at once, and what can't be understood, are answered with the
 /// whole, as one may.
 pub(super) fn asked_for(headers: &HeaderMap, etag: &ETag, size_bytes: u64) -> Asked {
     let is_outdated = headers.contains_key(header::IF_RANGE)
@@ -44,7 +44,7 @@ fn byte_range(said: &str, size_bytes: u64) -> Option<std::ops::Range<u64>> {
     Some(start..end.min(size_bytes))
 }
 
-/// How browsers treat a file (RFC 6266): they save it, unless it is a picture that can't run anything.
+/// Disposition of a file in browsers (RFC 6266): they save it, unless it is an image that cannot run anything.
 pub(super) fn disposition(file: &FileUploaded) -> String {
     let is_safe = ContentType::parse(&file.content_type).is_ok_and(|content_type| content_type.is_safe_picture());
     let kind = if is_safe { "inline" } else { "attachment" };

@@ -22,13 +22,13 @@ use crate::Api;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::files::{FilesError, MAX_FILE_BYTES, Permit, content_type};
 
-/// What a multipart body may have besides the file, in bytes; with what has come of the file and isn't handed on yet.
+/// Maximum bytes of a multipart body besides the file, including file bytes that are not handed on yet.
 const MAX_WRAPPING_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes that are handed to whoever parses a body at once, or more: it looks at all that it has for each piece that comes.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long the next bytes of a body may take to come.
+/// Maximum time between pieces of a body.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long all of them may take: at 30 KB a second, the longest file comes in time.
+/// Maximum time for a whole body: at 30 KB a second, the largest file arrives in time.
 const PATIENCE_IN_ALL: Duration = Duration::from_mins(30);
 /// Minimum pace of a body once it has come for as long as its next bytes may take: whoever trickles holds a place that others wait for.
 const MIN_BYTES_A_SECOND: u64 = 4 * 1024;
@@ -81,7 +81,7 @@ impl<'a> ApiExtractor<'a> for Upload {
 }
 
 impl Upload {
-    /// How long the body is, if it says so.
+    /// Returns the length of the body, if the client states it.
     pub(super) fn announced_bytes(&self) -> Option<u64> {
         self.announced_bytes
     }
@@ -182,7 +182,7 @@ async fn take_in(
     }
 }
 
-/// What is wrong with a body: what we have found ourselves, or what whoever parses it has.
+/// Error of a body: one of ours, or one of the parser.
 fn broken(error: multer::Error) -> FilesError {
     match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<FilesError>() {
@@ -201,7 +201,7 @@ mod tests {
 
     const BOUNDARY: &str = "b";
 
-    /// What is in the field `file` of a body that comes in pieces, and whether nothing is after it; or what is wrong with it.
+    /// Returns the field `file` of a body that comes in pieces, and whether nothing follows it; or the error.
     fn read(pieces: Vec<Vec<u8>>) -> Result<Option<(Vec<u8>, bool)>, multer::Error> {
         let pieces = pieces.into_iter().map(|piece| Ok(Bytes::from(piece)));
         let body = paced(stream::iter(pieces).boxed(), Arc::default());

@@ -19,7 +19,7 @@ use crate::realtime::MAX_MESSAGE_BYTES;
 use crate::realtime::stream::{Cutter, Streams};
 use crate::realtime::upgrade::{accept_upgrade, wants_websocket};
 
-/// How long what a client says by polling may take to come: far less than until it is missed.
+/// Maximum time of a polling client's body: far less than its ping time-out.
 const READING: Duration = Duration::from_secs(10);
 
 /// Serves `/socket.io`.
@@ -139,7 +139,7 @@ impl Endpoint for SocketIoEndpoint {
     }
 }
 
-/// Whether the service will take the connection; after the 101 it could only cut it.
+/// Returns true if the service will accept the connection; after the 101 it could only cut it.
 fn is_handshake(uri: &Uri) -> bool {
     let sid_is_one = parameter(uri, "sid").is_none_or(|sid| {
         sid.len() == 16 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -18,7 +18,7 @@ use crate::realtime::frames::{Full, MAX_WAITING_BYTES};
 pub(super) const CHANNEL_PACKETS: usize = 16;
 /// Packets that may wait besides.
 const WAITING_PACKETS: usize = 240;
-/// How long to wait, at first and at most, before looking again whether there is room in the channel: the library doesn't say so.
+/// First and maximum pause before looking again for room in the channel: the library does not signal it.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// Packets that wait for one connection.
@@ -31,7 +31,7 @@ pub(in crate::realtime) struct Outbox {
 struct Waiting {
     packets: VecDeque<Str>,
     bytes: usize,
-    /// Whether a task moves them on.
+    /// True while a task moves packets on.
     is_moving: bool,
 }
 

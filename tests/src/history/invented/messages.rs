@@ -49,7 +49,7 @@ impl Invented {
         }
         let (at, mut n) = (self.now(), recent(&mut self.random, self.messages.all.len()));
         let carries =
-            |message: &Thing<Message>| message.state.standing().is_some_and(|now| !now.sent.attachments.is_empty());
+            |message: &Thing<Message>| message.state.visible().is_some_and(|now| !now.sent.attachments.is_empty());
         if self.random.below(8) == 0 {
             // Few carry files.
             let latest = self.messages.all.len().saturating_sub(1000);

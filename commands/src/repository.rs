@@ -5,19 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::audit::AuditTrail;
-use domain::business::Business;
-use domain::call::Call;
-use domain::delivery::DeliveryCursors;
-use domain::file::File;
-use domain::line::Line;
-use domain::login::Login;
-use domain::message::Message;
-use domain::reading::Reading;
-use domain::session::Session;
-use domain::super_admins::SuperAdmins;
-use domain::user::User;
-use domain::{Decider, DomainEvent};
+use domain::{Decider, DomainEvent, Visitor, visit};
 use event_store::{
     Append, AppendError, Delivery, EventStore, Expected, Metadata, NewEvent, Position, RecordedEvent, StreamId, codec,
 };
@@ -28,8 +16,10 @@ use crate::Error;
 use crate::ports::Ids;
 use crate::state_cache::{Loaded, StateCache};
 
-/// How often a command is decided again because somebody else was faster.
+/// Maximum attempts after version conflicts.
 const ATTEMPTS: usize = 10;
+/// Maximum memory of the cached states, in bytes: those of some 200,000 users and sessions.
+const CACHE_BYTES: u64 = 128 * 1024 * 1024;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: usize = 1000;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -56,7 +46,7 @@ impl<E> From<AppendError> for Refusal<E> {
     }
 }
 
-/// What became of a new stream.
+/// Result of creating a stream.
 pub(crate) enum Created<D> {
     /// It begins now.
     New(Loaded<D>),
@@ -64,59 +54,18 @@ pub(crate) enum Created<D> {
     Existing(Loaded<D>),
 }
 
-/// An aggregate whose state is worth remembering.
-pub(crate) trait Remembered: Decider {
-    fn cache(aggregates: &Aggregates) -> &StateCache<Self>;
-}
-
-/// All streams, by way of what is remembered of them.
-pub(crate) struct Aggregates {
+/// All streams, by way of a cache of their states.
+pub(crate) struct Repository {
     store: Arc<dyn EventStore>,
     ids: Arc<dyn Ids>,
-    businesses: StateCache<Business>,
-    logins: StateCache<Login>,
-    users: StateCache<User>,
-    sessions: StateCache<Session>,
-    readings: StateCache<Reading>,
-    deliveries: StateCache<DeliveryCursors>,
-    calls: StateCache<Call>,
-    lines: StateCache<Line>,
-    files: StateCache<File>,
+    states: StateCache,
     /// Position up to which every cached state is current.
     followed: watch::Sender<Position>,
 }
 
-macro_rules! remembered {
-    ($($aggregate:ty => $cache:ident),+ $(,)?) => {
-        $(impl Remembered for $aggregate {
-            fn cache(aggregates: &Aggregates) -> &StateCache<Self> {
-                &aggregates.$cache
-            }
-        })+
-    };
-}
-
-remembered! {
-    Business => businesses, Login => logins, User => users, Session => sessions, Reading => readings, DeliveryCursors => deliveries,
-    Call => calls, Line => lines, File => files,
-}
-
-impl Aggregates {
+impl Repository {
     pub(crate) fn new(store: Arc<dyn EventStore>, ids: Arc<dyn Ids>) -> Self {
-        Self {
-            store,
-            ids,
-            businesses: StateCache::new(20_000),
-            logins: StateCache::new(50_000),
-            users: StateCache::new(200_000),
-            sessions: StateCache::new(200_000),
-            readings: StateCache::new(100_000),
-            deliveries: StateCache::new(20_000),
-            calls: StateCache::new(20_000),
-            lines: StateCache::new(20_000),
-            files: StateCache::new(20_000),
-            followed: watch::Sender::new(0),
-        }
+        Self { store, ids, states: StateCache::new(CACHE_BYTES), followed: watch::Sender::new(0) }
     }
 
     /// Position of the last event in the log.
@@ -125,8 +74,8 @@ impl Aggregates {
     }
 
     /// The state of a stream: what is remembered, or else what the log says.
-    pub(crate) async fn load<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
-        match D::cache(self).get(id) {
+    pub(crate) async fn load<D: Decider>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
+        match self.states.get::<D>(id) {
             Some(loaded) => Ok(loaded),
             None => self.read::<D>(id).await,
         }
@@ -134,10 +83,10 @@ impl Aggregates {
 
     /// Reads a stream and remembers it. That it is empty is worth remembering too: a conversation that nobody has read is asked about
     /// with every message in it.
-    pub(crate) async fn read<D: Remembered>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
-        let mark = D::cache(self).mark(id);
+    pub(crate) async fn read<D: Decider>(&self, id: &str) -> Result<Arc<Loaded<D>>, Error> {
+        let mark = self.states.mark::<D>(id);
         let loaded = Arc::new(self.replay::<D>(id).await?);
-        D::cache(self).remember_read(id, &loaded, mark);
+        self.states.remember_read(id, &loaded, mark);
         Ok(loaded)
     }
 
@@ -171,7 +120,7 @@ impl Aggregates {
     }
 
     /// Lets the domain decide, appends what it decided, and decides anew when somebody else was faster. Returns the state after.
-    pub(crate) async fn execute<D: Remembered>(
+    pub(crate) async fn execute<D: Decider>(
         &self,
         id: &str,
         command: D::Command,
@@ -195,11 +144,11 @@ impl Aggregates {
             match self.append(&loaded, id, &events, metadata).await {
                 Ok(next) => {
                     let next = Arc::new(next);
-                    D::cache(self).update(id, &next);
+                    self.states.update(id, &next);
                     return Ok(next);
                 }
                 Err(AppendError::Conflict(_)) => {
-                    D::cache(self).forget(id);
+                    self.states.forget::<D>(id);
                     loaded = self.read::<D>(id).await?;
                     is_fresh = true;
                 }
@@ -300,29 +249,25 @@ impl Aggregates {
     }
 
     fn announce(&self, event: &RecordedEvent) {
-        fn to<D: Remembered>(aggregates: &Aggregates, event: &RecordedEvent) {
-            let decode = || decode::<D>(event).map(Some);
-            D::cache(aggregates).announce(
-                event.stream.id(),
-                event.event_id,
-                event.stream_version,
-                event.position,
-                decode,
-            );
+        if visit(event.stream.category(), &mut Announce { states: &self.states, event }).is_none() {
+            tracing::debug!(category = event.stream.category(), "an event of a newer version");
         }
-        match event.stream.category() {
-            Business::CATEGORY => to::<Business>(self, event),
-            Login::CATEGORY => to::<Login>(self, event),
-            User::CATEGORY => to::<User>(self, event),
-            Session::CATEGORY => to::<Session>(self, event),
-            Reading::CATEGORY => to::<Reading>(self, event),
-            DeliveryCursors::CATEGORY => to::<DeliveryCursors>(self, event),
-            Call::CATEGORY => to::<Call>(self, event),
-            Line::CATEGORY => to::<Line>(self, event),
-            File::CATEGORY => to::<File>(self, event),
-            AuditTrail::CATEGORY | Message::CATEGORY | SuperAdmins::CATEGORY => {}
-            unknown => tracing::debug!(category = unknown, "an event of a newer version"),
-        }
+    }
+}
+
+/// Brings the cached state of an event's stream up to that event.
+struct Announce<'a> {
+    states: &'a StateCache,
+    event: &'a RecordedEvent,
+}
+
+impl Visitor for Announce<'_> {
+    type Output = ();
+
+    fn visit<D: Decider>(&mut self) {
+        let RecordedEvent { stream, event_id, stream_version, position, .. } = self.event;
+        let decode = || decode::<D>(self.event);
+        self.states.announce::<D, _>(stream.id(), *event_id, *stream_version, *position, decode);
     }
 }
 
