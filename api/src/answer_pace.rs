@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Answers a second.
 const RATE: NonZeroU32 = NonZeroU32::new(100).expect("it isn't 0");
@@ -40,6 +41,8 @@ pub(crate) struct AnswerPace {
     /// Made for the first answer: most connections need none.
     limiter: Option<Box<Limiter>>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Time since which the client has gone on talking although its answers have to wait.
+    behind_since: Option<Instant>,
 }
 
 impl AnswerPace {
@@ -55,6 +58,14 @@ impl AnswerPace {
     /// Notes what came of reading.
     pub(crate) fn note_read<T>(&mut self, read: &Poll<T>) {
         self.is_talking = read.is_ready();
+        if !self.is_talking {
+            self.behind_since = None;
+        }
+    }
+
+    /// Returns true if the client has gone on for so long without waiting for its answers.
+    pub(crate) fn is_behind_for(&self, patience: Duration) -> bool {
+        self.behind_since.is_some_and(|since| since.elapsed() >= patience)
     }
 
     /// Waits until something may be written.
@@ -71,6 +82,7 @@ impl AnswerPace {
         let quota = || Box::new(Limiter::direct(Quota::per_second(RATE).allow_burst(BURST)));
         let limiter = self.limiter.get_or_insert_with(quota);
         let Err(early) = limiter.check() else { return Poll::Ready(()) };
+        self.behind_since.get_or_insert_with(Instant::now);
         let pause = Box::pin(tokio::time::sleep(early.wait_time_from(limiter.clock().now())));
         let pause = self.pause.insert(pause);
         pause.as_mut().poll(cx)

@@ -152,7 +152,7 @@ impl ApiError {
     }
 
     pub(crate) fn internal(cause: &dyn std::error::Error) -> Self {
-        tracing::error!(%cause, "a request failed");
+        tracing::error!(%cause, "request failed");
         Self::from(ErrorBody::new(ErrorCode::InternalError, "Internal error"))
     }
 
@@ -224,11 +224,11 @@ impl From<CommandError> for ApiError {
             CommandError::Conflict(_) => ErrorCode::Conflict,
             CommandError::TooMany(_) => ErrorCode::RateLimit,
             CommandError::Unavailable(cause) => {
-                tracing::warn!(%cause, details = ?cause, "a command couldn't be carried out");
+                tracing::warn!(%cause, details = ?cause, "command failed: the log or the database is unavailable");
                 ErrorCode::Unavailable
             }
             CommandError::Internal(cause) => {
-                tracing::error!(%cause, details = ?cause, "a command failed");
+                tracing::error!(%cause, details = ?cause, "command failed: the log holds data that this program cannot read");
                 ErrorCode::InternalError
             }
         };
@@ -244,7 +244,7 @@ impl From<domain::Invalid> for ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        tracing::warn!(%error, cause = %error.source, "a query failed");
+        tracing::warn!(%error, cause = %error.source, "query failed");
         ApiError::unavailable()
     }
 }
@@ -257,7 +257,7 @@ impl From<NotThereYet> for ApiError {
 
 impl From<cluster::ClusterError> for ApiError {
     fn from(error: cluster::ClusterError) -> Self {
-        tracing::warn!(%error, cause = %error.source, "the database failed");
+        tracing::warn!(%error, cause = %error.source, "query of transient state failed");
         ApiError::unavailable()
     }
 }
@@ -279,7 +279,7 @@ pub(crate) fn standard_error(error: poem::Error) -> Response {
     }
     let body = describe(&error);
     if body.error_code == ErrorCode::InternalError {
-        tracing::error!(%error, "a request failed");
+        tracing::error!(%error, "request failed");
     }
     respond(body)
 }

@@ -50,7 +50,7 @@ impl<T: Type + Serialize> IntoResponse for JsonAnswer<T> {
                 response.set_content_type(Self::CONTENT_TYPE)
             }
             Err(error) => {
-                tracing::error!(%error, "an answer can't be written as JSON");
+                tracing::error!(%error, "writing an answer as JSON failed");
                 respond(ErrorBody::new(ErrorCode::InternalError, "Internal error"))
             }
         }

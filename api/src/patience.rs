@@ -108,20 +108,27 @@ impl<S> PatientStream<S> {
         if stalled.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        metrics::counter!("switchboard_connections_stalled_total").increment(1);
-        self.is_given_up = true;
-        self.wake_reader();
+        self.give_up();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Waits until an answer may be written.
+    /// Waits until an answer may be written. Patience ends with a client that goes on asking all the same.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let was_paused = self.pace.is_paused();
         ready!(self.pace.poll_write(cx));
-        if was_paused {
+        if self.pace.is_behind_for(WRITE_PATIENCE) {
+            self.give_up();
+        } else if was_paused {
             self.wake_reader();
         }
         Poll::Ready(())
+    }
+
+    /// Ends patience, for both directions and for good.
+    fn give_up(&mut self) {
+        metrics::counter!("switchboard_connections_stalled_total").increment(1);
+        self.is_given_up = true;
+        self.wake_reader();
     }
 
     /// Something may be read again.
@@ -269,6 +276,28 @@ mod tests {
         for _ in 0..500 {
             unconstrained(timeout(Duration::ZERO, stream.write_u8(0))).await.expect("it isn't an answer").unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_asking_for_too_much_is_given_up() {
+        let (ours, mut theirs) = duplex(64);
+        let mut stream = PatientStream::new(ours);
+        stream.upgraded().set();
+        let began = Instant::now();
+        let ended = loop {
+            // It takes in everything, and asks for more before it has been answered.
+            theirs.write_all(b"x").await.unwrap();
+            let answered = async {
+                stream.read_u8().await?;
+                stream.write_all(&[0; 2]).await
+            };
+            match answered.await {
+                Ok(()) => drop(theirs.read_exact(&mut [0; 2]).await.unwrap()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= WRITE_PATIENCE, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -151,7 +151,7 @@ impl Realtime {
         self.shared.streams.close();
         self.shared.handed_over.write_all(&self.shared.api.commands).await;
         if tokio::time::timeout(CLOSE_PATIENCE, self.socket_io.close()).await.is_err() {
-            tracing::debug!("clients that read nothing are cut");
+            tracing::debug!("clients that read nothing are disconnected");
         }
         self.shared.streams.cut_all();
     }

@@ -53,7 +53,7 @@ pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, Blo
             std::fs::create_dir_all(&dir)
                 .map_err(|source| BlobsError::Directory { path: dir.display().to_string(), source })?;
             if let Err(error) = remove_unfinished(&dir) {
-                tracing::warn!(%error, "uploads that were not finished can't be thrown away");
+                tracing::warn!(%error, "aborting unfinished uploads failed; the next sweep retries");
             }
             // What is acknowledged is on disk.
             let store = LocalFileSystem::new_with_prefix(&dir)?.with_fsync(true);

@@ -41,8 +41,8 @@ pub(crate) async fn sweep(commands: Arc<Commands>) {
         interval.tick().await;
         match commands.release_unfinished_logins().await {
             Ok(0) => {}
-            Ok(released) => tracing::info!(released, "logins that were reserved for nobody are free again"),
-            Err(error) => tracing::warn!(%error, "logins that were reserved for nobody can't be looked for"),
+            Ok(released) => tracing::info!(released, "released login reservations without an account"),
+            Err(error) => tracing::warn!(%error, "sweep of login reservations failed; retrying"),
         }
     }
 }
@@ -53,7 +53,7 @@ pub(crate) async fn miss_calls(commands: Arc<Commands>) {
     loop {
         interval.tick().await;
         if let Err(error) = commands.miss_calls().await {
-            tracing::warn!(%error, "calls that nobody answers can't be looked for");
+            tracing::warn!(%error, "search for unanswered calls failed; retrying");
         }
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn end_lost_calls(commands: Arc<Commands>, presence: Presence, 
     loop {
         interval.tick().await;
         if let Err(error) = lost.end(&commands, |user| presence.is_online(user)).await {
-            tracing::warn!(%error, "calls that are lost can't be looked for");
+            tracing::warn!(%error, "search for lost calls failed; retrying");
         }
     }
 }
@@ -79,8 +79,8 @@ pub(crate) async fn forget_old_events(feed: FeedQueries, clock: Arc<dyn Clock>, 
         interval.tick().await;
         match feed.forget_before(clock.now().plus_ms(-ms(retention)).into()).await {
             Ok(0) => {}
-            Ok(forgotten) => tracing::info!(forgotten, "old events of the feed are forgotten"),
-            Err(error) => tracing::warn!(%error, "old events of the feed can't be forgotten"),
+            Ok(forgotten) => tracing::info!(forgotten, "deleted old events of the feed"),
+            Err(error) => tracing::warn!(%error, "deleting old events of the feed failed; retrying later"),
         }
     }
 }
@@ -93,13 +93,13 @@ pub(crate) async fn sweep_files(api: Arc<Api>) {
         let removed = match api.commands.sweep_files().await {
             Ok(removed) => removed,
             Err(error) => {
-                tracing::warn!(%error, "files that nobody needs can't be looked for");
+                tracing::warn!(%error, "sweep of unused files failed; retrying");
                 continue;
             }
         };
         for id in removed {
             if let Err(error) = api.files.delete(id).await {
-                tracing::warn!(%error, "a file that nobody needs can't be deleted");
+                tracing::warn!(%error, "deleting the bytes of an unused file failed; the daily sweep retries");
             }
         }
     }
@@ -117,7 +117,7 @@ pub(crate) async fn sweep_orphans(api: Arc<Api>) {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = found {
-                tracing::warn!(error, "bytes that belong to no file can't be looked for");
+                tracing::warn!(error, "sweep of bytes without a file failed; retrying later");
                 break;
             }
         }
@@ -143,7 +143,7 @@ async fn delete_orphans(api: &Api, ids: Vec<FileId>) -> Result<(), String> {
     }
     for id in orphans {
         api.files.delete(id).await.map_err(|error| error.to_string())?;
-        tracing::info!(file = %id, "bytes that belong to no file are deleted");
+        tracing::info!(file = %id, "deleted bytes without a file");
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ pub(crate) async fn rotate_keys(api: Arc<Api>, pool: PgPool, master: MasterKey, 
         interval.tick().await;
         match keys::rotate(&pool, &master, settings.signing_key_life, settings.token_life).await {
             Ok(keys) => api.tokens.use_keys(&keys),
-            Err(error) => tracing::warn!(%error, "signing keys can't be looked for"),
+            Err(error) => tracing::warn!(%error, "reading signing keys failed; retrying"),
         }
     }
 }
@@ -177,7 +177,7 @@ pub(crate) async fn tidy_up(api: Arc<Api>) {
         api.metrics.run_upkeep();
         api.limits.forget_the_quiet();
         if let Err(error) = api.tickets.sweep(api.clock.now()).await {
-            tracing::warn!(%error, "old tickets can't be thrown away");
+            tracing::warn!(%error, "deleting expired tickets failed; retrying");
         }
     }
 }

@@ -159,7 +159,7 @@ pub(crate) async fn rotate(
     if let Some(next) = next {
         // Whichever node is first.
         make(pool, master, SIGNING, &next.to_string()).await?;
-        tracing::info!(key = next, "tokens are signed with another key soon");
+        tracing::info!(key = next, "signing key rotated; the new key takes effect once every node knows it");
     }
     // What the key before signed last has run out by then.
     sqlx::query!(

@@ -57,7 +57,7 @@ pub(crate) fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if is_ours && is_data_dir {
         return fs::set_permissions(path, Permissions::from_mode(0o700));
     }
-    tracing::warn!(path = %path.display(), "others may enter the data directory; only what is made in it from now on is private");
+    tracing::warn!(path = %path.display(), "other users may enter the data directory; only new files in it are private");
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn give_back() {
         // It has to have made something to be known to the allocator.
         let visitor = || drop(std::hint::black_box(Box::new(0_u8)));
         if let Err(error) = std::thread::Builder::new().name("give back".to_owned()).spawn(visitor) {
-            tracing::debug!(%error, "memory is given back later");
+            tracing::debug!(%error, "returning memory to the system is delayed");
         }
     }
 }
@@ -50,5 +50,5 @@ pub(crate) fn start_over_with_options() {
         command.arg0(name);
     }
     let error = command.args(arguments).envs(missing).exec();
-    tracing::debug!(%error, "memory will be given back late");
+    tracing::debug!(%error, "returning memory to the system will be delayed");
 }

@@ -8,9 +8,9 @@ use api::{
     Realtime, Tokens, TrustedProxies, Turn,
 };
 use cluster::{Bus, BusError, NodeId, Presence, Tickets};
-use commands::{Clock, Commands, Dependencies, FirstSuperAdmin, Ids};
+use commands::{Clock, Commands, Dependencies, FirstSuperAdmin, Ids, KeyedHash};
 use domain::{EmailAddress, Password};
-use event_store::{Position, StoreError};
+use event_store::{EventStore, Position, StoreError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use projections::ReadModels;
@@ -94,7 +94,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), ServeError> {
     let database = Database::open(&settings).await?;
     let outcome = serve_on(acceptor, &settings, &database, first_admin, limits).await;
     if tokio::time::timeout(CLOSE_PATIENCE, database.close()).await.is_err() {
-        tracing::warn!("the database could not be closed in order");
+        tracing::warn!("closing the database took too long");
     }
     outcome
 }
@@ -123,18 +123,7 @@ async fn serve_on(
     let clock: Arc<dyn Clock> = Arc::new(System);
     let ids: Arc<dyn Ids> = Arc::new(System);
     let installation = keys.keyed_hash.installation();
-    let commands = Arc::new(Commands::new(Dependencies {
-        store: store.clone(),
-        lookups: Arc::new(ReadModelLookups(read_models.clone())),
-        passwords: Arc::new(SlowHashes::new()),
-        clock: clock.clone(),
-        ids: ids.clone(),
-        keyed_hash: keys.keyed_hash,
-        ring_timeout_ms: ms(settings.ring_timeout),
-        edit_window_ms: ms(settings.edit_window),
-        temporary_passwords_must_change: settings.force_password_change,
-        audit_queries_per_minute: settings.audit_query_limit,
-    }));
+    let commands = commands(settings, store.clone(), &read_models, keys.keyed_hash);
     background.spawn({
         let commands = commands.clone();
         async move { match commands.follow_log(head).await {} }
@@ -143,11 +132,7 @@ async fn serve_on(
     make_first_admin(&commands, first_admin).await?;
     // There is a first event now, if there was none.
     log.must_be_the_one_of(&pool).await?;
-    if settings.demo {
-        demo::ensure(&commands).await.map_err(ServeError::FirstAccounts)?;
-    } else {
-        commands.suspend_demo().await.map_err(ServeError::FirstAccounts)?;
-    }
+    make_or_suspend_demo(&commands, settings.demo).await?;
 
     let node = NodeId(ids.next());
     let presence = Presence::new(pool.clone(), node, settings.presence_grace);
@@ -176,11 +161,7 @@ async fn serve_on(
         trusted_proxies: limits.trusted_proxies.clone(),
         metrics,
     });
-    background.spawn(memory::give_back());
-    background.spawn(chores::tidy_up(api.clone()));
-    background.spawn(chores::sweep_files(api.clone()));
-    background.spawn(chores::sweep_orphans(api.clone()));
-    background.spawn(chores::rotate_keys(api.clone(), pool, master_key, settings.clone()));
+    look_after_api(&api, pool, master_key, settings, &mut background);
     let realtime = Arc::new(Realtime::new(api.clone(), bus, head));
     run_realtime(&realtime, head, &mut background);
 
@@ -198,15 +179,50 @@ async fn serve_on(
         realtime.close().await;
     };
     api::serve_http(acceptor, api::server(&api, &realtime), limits, stop, DRAIN).await;
-    if tokio::time::timeout(DRAIN, api.commands.sum_up_readings(true)).await.is_err() {
-        tracing::warn!("readings of the history that were only counted could not be recorded");
-    }
-    // A database that is gone without a word must not keep us.
-    if tokio::time::timeout(DRAIN, log.shut_down()).await.is_err() {
-        tracing::warn!("the log could not be shut down in order");
-    }
+    shut_down(&api.commands, log).await;
     background.shutdown().await;
     outcome
+}
+
+/// The use cases, over the log and the read models.
+fn commands(
+    settings: &Settings,
+    store: Arc<dyn EventStore>,
+    read_models: &ReadModels,
+    keyed_hash: KeyedHash,
+) -> Arc<Commands> {
+    Arc::new(Commands::new(Dependencies {
+        store,
+        lookups: Arc::new(ReadModelLookups(read_models.clone())),
+        passwords: Arc::new(SlowHashes::new()),
+        clock: Arc::new(System),
+        ids: Arc::new(System),
+        keyed_hash,
+        ring_timeout_ms: ms(settings.ring_timeout),
+        edit_window_ms: ms(settings.edit_window),
+        temporary_passwords_must_change: settings.force_password_change,
+        audit_queries_per_minute: settings.audit_query_limit,
+    }))
+}
+
+/// Creates the demo business if it is wanted, and suspends it otherwise.
+async fn make_or_suspend_demo(commands: &Commands, is_wanted: bool) -> Result<(), ServeError> {
+    if is_wanted {
+        demo::ensure(commands).await.map_err(ServeError::FirstAccounts)?;
+    } else {
+        commands.suspend_demo().await.map_err(ServeError::FirstAccounts)?;
+    }
+    Ok(())
+}
+
+/// Records what is still in memory. Each step has a deadline: a database that has disappeared must not delay the end.
+async fn shut_down(commands: &Commands, log: Log) {
+    if tokio::time::timeout(DRAIN, commands.sum_up_readings(true)).await.is_err() {
+        tracing::warn!("recording the counted readings of the history took too long; they are lost");
+    }
+    if tokio::time::timeout(DRAIN, log.shut_down()).await.is_err() {
+        tracing::warn!("shutting down the log took too long");
+    }
 }
 
 /// Limits of connections: as many as the machine has descriptors for, except some that are left for the database, files
@@ -247,7 +263,7 @@ fn live_limits(settings: &Settings) -> LiveLimits {
     }
 }
 
-/// Runs what is done now and then, whatever clients ask for.
+/// Runs the background tasks of commands.
 fn look_after_commands(
     commands: &Arc<Commands>,
     presence: &Presence,
@@ -260,7 +276,22 @@ fn look_after_commands(
     background.spawn(chores::end_lost_calls(commands.clone(), presence.clone(), settings.clone()));
 }
 
-/// Runs what feeds the live streams.
+/// Runs the background tasks of the API.
+fn look_after_api(
+    api: &Arc<Api>,
+    pool: PgPool,
+    master_key: MasterKey,
+    settings: &Settings,
+    background: &mut JoinSet<()>,
+) {
+    background.spawn(memory::give_back());
+    background.spawn(chores::tidy_up(api.clone()));
+    background.spawn(chores::sweep_files(api.clone()));
+    background.spawn(chores::sweep_orphans(api.clone()));
+    background.spawn(chores::rotate_keys(api.clone(), pool, master_key, settings.clone()));
+}
+
+/// Runs the tasks that feed the live streams.
 fn run_realtime(realtime: &Arc<Realtime>, head: Position, background: &mut JoinSet<()>) {
     background.spawn({
         let realtime = realtime.clone();
@@ -281,7 +312,7 @@ async fn told_to_stop() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signal) => drop(signal.recv().await),
         Err(error) => {
-            tracing::warn!(%error, "a signal can't be listened to");
+            tracing::warn!(%error, "listening for a signal failed");
             std::future::pending::<()>().await;
         }
     };

@@ -4,6 +4,7 @@
 //! Each node keeps the whole picture in memory. What it adds itself it writes down and tells the others; a node that hasn't said
 //! for [`LEASE`] that it is alive is dead, and its people with it.
 
+mod change;
 mod picture;
 mod table;
 
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub use self::change::PresenceChange;
 use self::picture::Picture;
 use self::table::Table;
 use crate::bus::Listener;
@@ -31,17 +33,6 @@ pub const LEASE: Duration = Duration::from_secs(8);
 const DOUBT: u32 = 15;
 /// Maximum users in one message to other nodes.
 const MESSAGE_PEOPLE: usize = 500;
-
-/// A user came online or went offline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresenceChange {
-    /// Who.
-    pub user_id: UserId,
-    /// Where.
-    pub business_id: BusinessId,
-    /// True if they are online now.
-    pub is_online: bool,
-}
 
 /// Online users, as known to this node.
 #[derive(Clone)]
@@ -196,7 +187,7 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
         loop {
             let wake = self.presence.state().let_go(self.presence.node, self.presence.grace);
             if let Err(error) = self.spread_news().await {
-                tracing::warn!(error = %error, cause = %error.source, "who is online can't be written down");
+                tracing::warn!(error = %error, cause = %error.source, "writing presence failed; retrying");
                 is_unsure = true;
             }
             let outcome = tokio::select! {
@@ -212,7 +203,7 @@ impl<F: Fn(PresenceChange)> Keeper<'_, F> {
                 }
             };
             if let Err(error) = outcome {
-                tracing::warn!(error = %error, cause = %error.source, "who is online can't be looked up");
+                tracing::warn!(error = %error, cause = %error.source, "reading presence failed; retrying");
                 is_unsure = true;
             }
         }

@@ -32,7 +32,7 @@ impl Commands {
     /// Ends a call, or says in the log of the server why it can't: one call keeps no other waiting.
     async fn end_by_itself(&self, id: CallId, command: CallCommand) {
         if let Err(error) = self.try_to_end(id, command).await {
-            tracing::warn!(%error, call = %id, "a call can't be ended");
+            tracing::warn!(%error, call = %id, "ending a call failed; retrying");
         }
     }
 

@@ -129,7 +129,7 @@ impl Commands {
         for (file, message) in self.lookups.stale_carriers(before, LIMIT).await? {
             // One that can't be helped must not keep the others.
             if let Err(error) = self.take_from_gone(file, message).await {
-                tracing::warn!(%error, %file, "a file can't be taken from a message that is gone");
+                tracing::warn!(%error, %file, "detaching a file from a deleted message failed; the next sweep retries");
             }
         }
         let mut removed = vec![];
@@ -137,7 +137,7 @@ impl Commands {
             match self.remove_idle(file, before).await {
                 Ok(true) => removed.push(file),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, %file, "a file that nobody needs can't be removed"),
+                Err(error) => tracing::warn!(%error, %file, "removing an unused file failed; the next sweep retries"),
             }
         }
         Ok(removed)

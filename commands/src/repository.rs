@@ -235,7 +235,7 @@ impl Repository {
                 }
                 Ok(Delivery::CaughtUp(_)) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the log can't be followed for now");
+                    tracing::warn!(%error, "following the log failed; retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
@@ -250,7 +250,7 @@ impl Repository {
 
     fn announce(&self, event: &RecordedEvent) {
         if visit(event.stream.category(), &mut Announce { states: &self.states, event }).is_none() {
-            tracing::debug!(category = event.stream.category(), "an event of a newer version");
+            tracing::debug!(category = event.stream.category(), "ignored an event of a newer version");
         }
     }
 }

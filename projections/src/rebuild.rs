@@ -43,7 +43,7 @@ pub enum RebuildError {
     #[error("its tables are in use without a pause")]
     InUse,
     /// The database failed.
-    #[error("the database failed")]
+    #[error("query of transient state failed")]
     Database(#[from] sqlx::Error),
     /// The log failed.
     #[error("the log failed")]
@@ -121,7 +121,7 @@ pub async fn rebuild_on_demand(sources: Sources) {
                     rebuild_now(projector, &sources).await;
                 }
             }
-            Err(error) => tracing::debug!(%error, "it can't be looked what is to be rebuilt"),
+            Err(error) => tracing::debug!(%error, "reading rebuild requests failed; retrying"),
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
@@ -130,11 +130,11 @@ pub async fn rebuild_on_demand(sources: Sources) {
 async fn rebuild_now(projector: Projector, sources: &Sources) {
     let projection = projector.name;
     match rebuild(projector, sources, |_| {}).await {
-        Ok(Some(progress)) => tracing::info!(projection, events = progress.events, "a projection is rebuilt"),
+        Ok(Some(progress)) => tracing::info!(projection, events = progress.events, "rebuilt a projection"),
         Ok(None) => {}
         Err(RebuildError::UnderWay | RebuildError::Newer) => {}
         Err(error) => {
-            tracing::warn!(projection, %error, cause = ?error, "a projection can't be rebuilt for now");
+            tracing::warn!(projection, %error, cause = ?error, "rebuilding a projection failed; retrying");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }

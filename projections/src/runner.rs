@@ -54,7 +54,7 @@ impl Runner {
             let Err(setback) = self.lead_or_follow().await;
             metrics::counter!("switchboard_projection_setbacks_total", "projection" => projection).increment(1);
             if !self.stalled {
-                tracing::warn!(projection, error = %setback, cause = ?setback, "a projection begins anew");
+                tracing::warn!(projection, error = %setback, cause = ?setback, "projection failed; restarting from its checkpoint");
             }
             self.stalled = true;
             tokio::time::sleep(RETRY_PAUSE).await;

@@ -221,7 +221,7 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::Index(error) => error.into(),
             ReadError::Log(error) => {
-                tracing::warn!(%error, cause = %error.source, "the log can't be read");
+                tracing::warn!(%error, cause = %error.source, "reading the log failed");
                 ApiError::unavailable()
             }
             ReadError::Missing(_) => Self::internal(&error),

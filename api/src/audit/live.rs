@@ -226,7 +226,7 @@ async fn tell_all(
                 }
                 Ok(Delivery::CaughtUp(position)) => Page::CaughtUp(position),
                 Err(error) => {
-                    tracing::warn!(%error, "the log can't be followed for now");
+                    tracing::warn!(%error, "following the log failed; retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                     continue;
                 }

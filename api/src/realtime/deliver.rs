@@ -34,13 +34,13 @@ pub(super) async fn deliver(shared: &Arc<Shared>, after: Position) -> Infallible
                 Ok(Delivery::Events(batch)) => {
                     for event in batch.iter() {
                         if let Err(error) = tell(shared, event).await {
-                            tracing::error!(%error, position = event.position, "an event can't be delivered");
+                            tracing::error!(%error, position = event.position, "delivering an event failed; it is skipped");
                         }
                     }
                 }
                 Ok(Delivery::CaughtUp(_)) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the feed waits for the log");
+                    tracing::warn!(%error, "delivery waits for the log; retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             },
@@ -90,7 +90,7 @@ async fn for_person(shared: &Shared, fact: &FeedEvent, person: UserId, position:
         match fact.for_person(person, position, Told::Live, &shared.api.commands).await {
             Ok(outgoing) => return outgoing,
             Err(error) => {
-                tracing::warn!(%error, "the feed waits for the log");
+                tracing::warn!(%error, "delivery waits for the log; retrying");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }

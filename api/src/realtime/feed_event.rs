@@ -152,7 +152,7 @@ impl FeedEvent {
 async fn account(commands: &Commands, id: UserId) -> Result<Option<Account>, Error> {
     match commands.account(id).await {
         Err(Error::Internal(error)) => {
-            tracing::error!(%error, "somebody's name can't be read");
+            tracing::error!(%error, "reading a user's profile failed; the event goes out without a name");
             Ok(None)
         }
         known => known,

@@ -70,7 +70,7 @@ impl HandedOver {
             Ok(Recorded::Done) => return,
             Ok(Recorded::TooSoon) => messages,
             Err(error) => {
-                tracing::warn!(%error, "what was delivered can't be noted for now");
+                tracing::warn!(%error, "recording delivery receipts failed; retrying");
                 messages
             }
         };

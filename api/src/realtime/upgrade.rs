@@ -28,7 +28,7 @@ where
     tokio::spawn(async move {
         match upgrade.await {
             Ok(stream) => drop(tokio::spawn(serve(stream))),
-            Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
+            Err(error) => tracing::debug!(%error, "connection upgrade failed"),
         }
     });
     let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();

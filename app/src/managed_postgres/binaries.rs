@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ManagedPostgresError;
+use super::error::ManagedPostgresError;
 use crate::machine::program;
 
 const OLDEST_MAJOR_VERSION: u32 = 15;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::binaries::Binaries;
+use super::error::{ManagedPostgresError, files};
 use super::identity::Identity;
-use super::{ManagedPostgresError, USER, files};
 
+/// The name of the database superuser, who is the only user.
+pub(super) const USER: &str = "switchboard";
 /// Longest path of a socket, in bytes: the field in `sockaddr_un` has 108 with its end, on macOS 104.
 const MAX_SOCKET_PATH: usize = 103;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";

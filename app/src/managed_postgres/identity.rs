@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{ManagedPostgresError, files};
+use super::error::{ManagedPostgresError, files};
 use crate::machine::program;
 
 /// As whom Postgres runs, and how to run it so that it dies with us.

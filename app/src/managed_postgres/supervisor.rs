@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
 use super::cluster::Cluster;
+use super::error::{ManagedPostgresError, files};
 use super::identity::Identity;
-use super::{ManagedPostgresError, files};
 use crate::machine::program;
 
 /// Time that Postgres may take to stop before it is killed, which costs a recovery at the next start.
@@ -96,7 +96,7 @@ impl Server {
             match self.start() {
                 Ok(child) => break child,
                 Err(error) if began.elapsed() > START_PATIENCE => return drop(tell.send(Err(error))),
-                Err(error) => tracing::debug!(%error, "Postgres doesn't start: trying again"),
+                Err(error) => tracing::debug!(%error, "Postgres did not start; retrying"),
             }
             thread::sleep(RESTART_PAUSE);
         };
@@ -106,7 +106,7 @@ impl Server {
             if self.is_stopping() {
                 return;
             }
-            tracing::error!("Postgres has died and is started again");
+            tracing::error!("Postgres died; restarting it");
             child = loop {
                 thread::sleep(RESTART_PAUSE);
                 if self.is_stopping() {
@@ -114,7 +114,7 @@ impl Server {
                 }
                 match self.start() {
                     Ok(child) => break child,
-                    Err(error) => tracing::error!(%error, "Postgres can't be started again"),
+                    Err(error) => tracing::error!(%error, "restarting Postgres failed; retrying"),
                 }
             };
         }
@@ -218,7 +218,7 @@ impl Server {
                 return;
             }
             if !told {
-                tracing::info!(process_id, "waiting for the Postgres of an earlier process to stop");
+                tracing::info!(process_id, "waiting for the Postgres of a previous process to stop");
                 signal(process_id, "INT");
                 told = true;
             }

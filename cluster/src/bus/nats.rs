@@ -18,7 +18,7 @@ pub(super) async fn connect(url: &str, incoming: broadcast::Sender<Notice>) -> R
         async move {
             match event {
                 Event::Connected | Event::SlowConsumer(_) => drop(incoming.send(Notice::Interrupted)),
-                Event::Disconnected => tracing::warn!("the connection to NATS is lost"),
+                Event::Disconnected => tracing::warn!("connection to NATS lost; reconnecting"),
                 other => tracing::debug!(event = %other, "NATS"),
             }
         }
@@ -40,7 +40,7 @@ async fn send(client: &Client, subject: &str, node: NodeId, mut outgoing: mpsc::
     while let Some(message) = outgoing.recv().await {
         let message = format!("{node}{message}");
         if let Err(error) = client.publish(subject.to_owned(), message.into()).await {
-            tracing::warn!(%error, "a message to other nodes is lost");
+            tracing::warn!(%error, "message to other nodes lost");
             metrics::counter!("switchboard_bus_lost_total").increment(1);
         }
     }
@@ -57,7 +57,7 @@ async fn receive(client: &Client, subject: &str, node: NodeId, incoming: broadca
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "what other nodes say can't be heard for now"),
+            Err(error) => tracing::warn!(%error, "receiving messages of other nodes failed; retrying"),
         }
         tokio::time::sleep(super::RETRY_PAUSE).await;
     }

@@ -45,7 +45,7 @@ async fn send(connect: PgConnectOptions, node: NodeId, mut outgoing: mpsc::Recei
             sent = notify(&mut connection, &connect, &parts).await;
         }
         if let Err(error) = sent {
-            tracing::warn!(%error, "messages to other nodes are lost");
+            tracing::warn!(%error, "messages to other nodes lost");
             metrics::counter!("switchboard_bus_lost_total").increment(1);
             connection = None;
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -71,7 +71,7 @@ async fn notify(
 async fn receive(pool: PgPool, node: NodeId, incoming: broadcast::Sender<Notice>) {
     loop {
         let Err(error) = listen(&pool, node, &incoming).await;
-        tracing::warn!(%error, "what other nodes say can't be heard for now");
+        tracing::warn!(%error, "receiving messages of other nodes failed; retrying");
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }

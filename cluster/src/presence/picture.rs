@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{BusinessId, UserId};
 
-use super::PresenceChange;
+use super::change::PresenceChange;
 use crate::NodeId;
 
 /// Everybody who is online anywhere.

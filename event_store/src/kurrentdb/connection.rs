@@ -139,7 +139,7 @@ impl Connection {
         state.rested_at = now + (FIRST_PAUSE * 2_u32.saturating_pow(state.deaths)).min(LONGEST_REST);
         state.deaths = (state.deaths + 1).min(16);
         metrics::counter!("switchboard_log_clients_replaced_total").increment(1);
-        tracing::info!(generation = state.generation, cause = %failure, "the client of KurrentDB is replaced");
+        tracing::info!(generation = state.generation, cause = %failure, "replacing the KurrentDB client");
     }
 
     /// Does something that may be done twice, and again for a while when it fails for a reason that passes; once more in any case, since
@@ -170,7 +170,7 @@ impl Connection {
                 return Err(StoreError::new(attempted, failure));
             }
             is_first = false;
-            tracing::debug!(attempted, cause = %failure, "KurrentDB is asked again");
+            tracing::debug!(attempted, cause = %failure, "KurrentDB request failed; retrying");
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -178,7 +178,7 @@ impl Follower {
         let now = Instant::now();
         let failing_since = *self.failing_since.get_or_insert(now);
         if failure.passes() && now - failing_since < PATIENCE {
-            tracing::debug!(cause = %failure, after = self.cursor, "the subscription is taken up again");
+            tracing::debug!(cause = %failure, after = self.cursor, "KurrentDB subscription ended; subscribing again");
             sleep(PAUSE).await;
             return Ok(());
         }

@@ -61,7 +61,7 @@ fn json(event_type: &str, data: &Bytes) -> serde_json::Result<EventData> {
 /// The event as we know it; none when it isn't one of ours.
 pub(super) fn recorded(event: eventstore::RecordedEvent) -> Result<Option<RecordedEvent>, Failure> {
     let Ok(custom) = serde_json::from_slice::<CustomMetadata>(&event.custom_metadata) else {
-        tracing::debug!(position = event.position.commit, "an event that isn't ours is left out");
+        tracing::debug!(position = event.position.commit, "skipped an event of another program");
         return Ok(None);
     };
     let stream = StreamId::from(event.stream_id().to_owned());

@@ -143,7 +143,7 @@ impl Committer {
                     let error = match failure {
                         Failure::Conflict => None,
                         Failure::Unavailable(error) => {
-                            tracing::warn!(%error, appends = batch.len(), "appends are waiting for the database");
+                            tracing::warn!(%error, appends = batch.len(), "appends wait for the database; retrying");
                             self.connection = None;
                             if !patience.wait().await {
                                 return fail_all(batch, &error);

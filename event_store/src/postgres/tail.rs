@@ -53,7 +53,7 @@ pub(super) async fn run(
         };
         if let Err(error) = outcome {
             // The next look makes up for it.
-            tracing::warn!(error = %error, cause = ?error.source, "the tail of the log can't be read");
+            tracing::warn!(error = %error, cause = ?error.source, "reading the tail of the log failed; retrying");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
@@ -110,7 +110,7 @@ async fn notify_others(connect: PgConnectOptions, mut head: watch::Receiver<Posi
         let position = *head.borrow_and_update();
         if let Err(error) = notify(&mut connection, &connect, position).await {
             // Other nodes look for themselves every second.
-            tracing::debug!(%error, "other nodes could not be notified");
+            tracing::debug!(%error, "notifying other nodes failed; they poll the log");
             connection = None;
         }
         tokio::time::sleep(NOTIFY_PAUSE).await;
@@ -134,7 +134,7 @@ async fn notify(
 async fn listen_to_others(pool: PgPool, wake: watch::Sender<Position>) {
     loop {
         if let Err(error) = listen(&pool, &wake).await {
-            tracing::debug!(%error, "the listener of the log is reconnecting");
+            tracing::debug!(%error, "log listener lost its connection; reconnecting");
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }

@@ -249,7 +249,7 @@ async fn an_old_event_is_exported_as_it_was_written_and_read_as_it_is_today() {
     let message = bob.request(reqwest::Method::GET, &path, None, &headers).await.expect(200).body["message"].clone();
     assert_eq!((&message["content"], &message["type"]), (&json!("from long ago"), &json!("text")));
     let state = world.admin.get(&format!("/api/audit/streams/{stream}/state")).await.expect(200).body["state"].clone();
-    assert_eq!((&state["phase"], &state["sent"]["kind"]), (&json!("standing"), &json!("text")));
+    assert_eq!((&state["phase"], &state["sent"]["kind"]), (&json!("visible"), &json!("text")));
     let exported =
         written(&run_command(&world.database, &["audit", "export", "--after", &(position - 1).to_string()]).await);
     let exported: Value = serde_json::from_str(exported.lines().next().unwrap()).unwrap();

@@ -167,7 +167,7 @@ async fn what_was_is_told_by_position_and_by_time() {
     let state = async |query: &str| world.admin.get(&format!("{path}{query}")).await.expect(200).body;
     let sent_at = sent.headers["x-position"].to_str().unwrap();
     let then = state(&format!("?position={sent_at}")).await;
-    assert_eq!((&then["state"]["phase"], &then["streamVersion"]), (&json!("standing"), &json!(1)));
+    assert_eq!((&then["state"]["phase"], &then["streamVersion"]), (&json!("visible"), &json!(1)));
     assert_eq!(then["state"]["sent"]["content"]["value"], "Helo!");
     let then = state(&format!("?position={edited_at}")).await;
     assert_eq!(then["state"]["edited"]["content"]["value"], "Hello!");

@@ -69,7 +69,7 @@ impl SocketIoEndpoint {
         accept_upgrade(request, key, move |stream| async move {
             let stream = streams.cuttable(stream, cutter, connection);
             if let Err(error) = service.call((stream, handshake)).await {
-                tracing::debug!(%error, "a handshake was refused after the upgrade");
+                tracing::debug!(%error, "handshake refused after the upgrade");
             }
         })
     }
