@@ -3,6 +3,7 @@
 //! Every transport is the same [connection](connection) underneath: [deliver] sends it what happens, [replay] what it has missed,
 //! [emits] does what its client asks for.
 
+mod closing;
 mod connection;
 mod connections;
 mod deliver;
@@ -34,7 +35,8 @@ use domain::session::Audience;
 use event_store::Position;
 use serde_json::Value;
 
-use self::connection::{Closing, Connection, Outlet};
+use self::closing::Closing;
+use self::connection::{Connection, Outlet};
 use self::connections::Connections;
 use self::handed_over::HandedOver;
 use self::opening::{EventStreamEndpoint, WebSocketEndpoint};

@@ -14,12 +14,12 @@ use domain::{BusinessId, SessionId, Timestamp, UserId};
 use event_store::Position;
 use tokio::time::Instant;
 
+use super::closing::Closing;
 use super::frames::{Frame, Frames, Full};
 use super::handed_over::HandedOver;
 use super::outgoing::Outgoing;
 use super::socket_io::Outbox;
 use super::stream::{Cutter, Streams};
-use crate::error::{ErrorBody, ErrorCode};
 
 /// Live events that are kept for a connection that is being brought up to them, and their bytes.
 const KEPT: usize = 256;
@@ -64,45 +64,6 @@ pub(super) enum Outlet {
     },
     /// Whatever writes a stream of ours.
     Stream { frames: Frames, cutter: Cutter },
-}
-
-/// Why a connection is closed by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closing {
-    /// The client takes nothing in. It sees its connection break, and comes back by itself.
-    TooSlow,
-    /// The client says more than anybody could keep.
-    Flooding,
-    /// The token that it was opened with has run out.
-    TokenExpired,
-    /// The session is over.
-    LoggedOut,
-    /// The person, or their business, is suspended.
-    Suspended,
-}
-
-impl Closing {
-    /// Returns the error for the client.
-    pub(super) fn body(self) -> ErrorBody {
-        let reason = match self {
-            Self::TooSlow => return ErrorBody::new(ErrorCode::Unavailable, "The connection is too slow"),
-            Self::Flooding => return ErrorBody::new(ErrorCode::RateLimit, "Too many emits at once"),
-            Self::TokenExpired => "The token has expired",
-            Self::LoggedOut => "The session is over",
-            Self::Suspended => "The account or its business is suspended",
-        };
-        ErrorBody::new(ErrorCode::Unauthorized, reason)
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::TooSlow => "too_slow",
-            Self::Flooding => "flooding",
-            Self::TokenExpired => "token_expired",
-            Self::LoggedOut => "logged_out",
-            Self::Suspended => "suspended",
-        }
-    }
 }
 
 struct Progress {

@@ -8,7 +8,8 @@ use cluster::Presence;
 use domain::{BusinessId, Timestamp, UserId};
 use event_store::Position;
 
-use super::connection::{Closing, Connection};
+use super::closing::Closing;
+use super::connection::Connection;
 use super::outgoing::Outgoing;
 use crate::error::ApiError;
 

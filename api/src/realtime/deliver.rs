@@ -11,7 +11,8 @@ use domain::{BusinessId, Decider, SessionId, UserId};
 use event_store::{Delivery, Position, RecordedEvent, codec};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::connection::{Closing, Offered};
+use super::closing::Closing;
+use super::connection::Offered;
 use super::feed_event::{FeedEvent, Told, read};
 use super::outgoing::Outgoing;
 use super::{Shared, replay};

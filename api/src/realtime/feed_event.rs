@@ -3,7 +3,7 @@
 
 use domain::call::{Call, CallEvent, CallParties};
 use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
-use domain::message::{Message, MessageDeleted, MessageEdited, MessageEvent, MessageSent};
+use domain::message::{Message, MessageDeleted, MessageEdited, MessageEvent};
 use domain::reading::{MessagesRead, Reading, ReadingEvent};
 use domain::user::Account;
 use domain::{Decider, DomainEvent, MessageId, UserId};
@@ -11,8 +11,8 @@ use event_store::{Position, RecordedEvent, codec};
 
 use super::outgoing::Outgoing;
 use super::payloads::{
-    CallIncoming, CallProgress, MessageDeletedPayload, MessageDelivered, MessageEditedPayload, MessagePayload,
-    MessageRead, MessageReceived,
+    CallIncoming, CallProgress, MessageDeletedPayload, MessageDelivered, MessageEditedPayload, MessageNow,
+    MessagePayload, MessageRead, MessageReceived,
 };
 use commands::{Commands, Error};
 
@@ -24,13 +24,6 @@ pub(super) enum FeedEvent {
     Read(MessagesRead),
     Delivered(MessagesDelivered),
     Call(Box<CallEvent>),
-}
-
-/// A message that was sent, as it is when people are told of it.
-pub(super) struct MessageNow {
-    pub(super) sent: MessageSent,
-    pub(super) is_edited: bool,
-    pub(super) is_deleted: bool,
 }
 
 /// Live delivery, or replay after a reconnect.

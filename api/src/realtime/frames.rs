@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::connection::Closing;
+use super::closing::Closing;
 use super::outgoing::Outgoing;
 
 /// Item that a stream is to write.

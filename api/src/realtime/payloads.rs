@@ -4,7 +4,7 @@ use domain::UserId;
 use domain::call::{CallEvent, CallFoundBusy, CallParties, CallStarted};
 use domain::delivery::{Delivered, MessagesDelivered};
 use domain::file::FileUploaded;
-use domain::message::{MessageDeleted, MessageEdited};
+use domain::message::{MessageDeleted, MessageEdited, MessageSent};
 use domain::reading::MessagesRead;
 use domain::user::Account;
 use event_store::Position;
@@ -12,8 +12,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::feed_event::MessageNow;
 use crate::files::FileInfo;
+
+/// A message that was sent, with its current state.
+pub(super) struct MessageNow {
+    pub(super) sent: MessageSent,
+    pub(super) is_edited: bool,
+    pub(super) is_deleted: bool,
+}
 
 /// A message for you
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

@@ -14,7 +14,8 @@ use projections::messaging::MessagingQueries;
 use projections::{NotThereYet, QueryError, ReadModel};
 
 use super::Shared;
-use super::connection::{Closing, Connection, Replayed};
+use super::closing::Closing;
+use super::connection::{Connection, Replayed};
 use super::feed_event::{FeedEvent, Told};
 use super::outgoing::Outgoing;
 use super::payloads::UsersOnline;

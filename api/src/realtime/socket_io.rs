@@ -32,7 +32,8 @@ use tokio::time::Instant;
 
 use self::outbox::CHANNEL_PACKETS;
 use self::packet::{Packet, ROOT};
-use super::connection::{Closing, Connection, Outlet};
+use super::closing::Closing;
+use super::connection::{Connection, Outlet};
 use super::emits::{Client, Outcome, Payload};
 use super::{MAX_MESSAGE_BYTES, Shared};
 use crate::error::{ApiError, ErrorBody, ErrorCode};

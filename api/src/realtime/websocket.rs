@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::connection::Closing;
+use super::closing::Closing;
 use super::emits::{Client, Outcome, Payload};
 use super::frames::{Frame, Promise};
 use super::opening::Opened;
