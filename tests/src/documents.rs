@@ -31,6 +31,11 @@ fn between<'a>(text: &'a str, begin: &'a str, end: &'a str) -> impl Iterator<Ite
     text.lines().flat_map(move |line| line.split(begin).skip(1).filter_map(move |rest| Some(rest.split_once(end)?.0)))
 }
 
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
 #[test]
 fn links_lead_to_files_that_exist() {
     let mut broken = vec![];
@@ -52,7 +57,7 @@ fn files_that_are_named_exist() {
     let mut missing = vec![];
     for (path, text) in documents() {
         // `client.rs` alone may be any; a path is one of ours.
-        let named = between(&text, "`", "`").filter(|name| name.contains('/') && !name.contains([' ', '*', '…', ':']));
+        let named = code(&text).filter(|name| name.contains('/') && !name.contains([' ', '*', '…', ':']));
         for name in named.filter(|name| name.starts_with(".ci/") || extensions.iter().any(|end| name.ends_with(end))) {
             if !root().join(name).exists() && !path.parent().unwrap().join(name).exists() {
                 missing.push(format!("{name} in {}", path.display()));
@@ -76,7 +81,7 @@ fn the_configuration_lists_every_setting_and_no_other() {
     let listed: BTreeSet<_> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
-        .flat_map(|names| between(names, "`", "`").collect::<Vec<_>>())
+        .flat_map(code)
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
         .collect();
     assert_eq!(listed, settings);
