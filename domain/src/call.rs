@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, CallId, ConversationId, Decider, Invalid, RefusalKind, RoomId, RuleError, Timestamp, UserId};
+use crate::{
+    BusinessId, CallId, ConversationId, Decider, EventAudience, Invalid, RefusalKind, RoomId, RuleError, Timestamp,
+    UserId,
+};
 
 /// State of one call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -295,6 +298,13 @@ impl CallOver {
 }
 
 impl CallEvent {
+    /// Returns its audience: the members of its conversation.
+    #[must_use]
+    pub fn audience(&self) -> EventAudience {
+        let CallParties { conversation_id, caller_id, receiver_id, .. } = *self.parties();
+        EventAudience::Conversation { id: conversation_id, members: [receiver_id, caller_id] }
+    }
+
     /// Returns the call and its users.
     #[must_use]
     pub fn parties(&self) -> &CallParties {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, ConversationId, Decider, MessageId, RefusalKind, RuleError, Timestamp, UserId};
+use crate::{BusinessId, ConversationId, Decider, EventAudience, MessageId, RefusalKind, RuleError, Timestamp, UserId};
 
 /// The shortest time between two events of one person, in milliseconds.
 pub const PAUSE_MS: i64 = 1000;
@@ -66,6 +66,18 @@ pub struct Delivered {
     pub sender_id: UserId,
     pub message_id: MessageId,
     pub message_position: u64,
+}
+
+impl DeliveryEvent {
+    /// Returns its audience: the senders of the messages that were delivered.
+    #[must_use]
+    pub fn audience(&self) -> EventAudience {
+        let Self::Delivered(delivered) = self;
+        let mut senders: Vec<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
+        senders.sort_unstable();
+        senders.dedup();
+        EventAudience::Users(senders)
+    }
 }
 
 /// The rules of delivery.

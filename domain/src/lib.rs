@@ -7,6 +7,7 @@
 mod aggregates;
 mod credentials;
 mod decider;
+mod event_audience;
 mod ids;
 mod permission;
 mod personal;
@@ -34,6 +35,7 @@ pub mod user;
 pub use aggregates::{Visitor, visit, visit_all};
 pub use credentials::without_credentials;
 pub use decider::{Decider, DomainEvent, EventType};
+pub use event_audience::EventAudience;
 pub use ids::{BusinessId, CallId, ConversationId, FileId, MessageId, SessionId, UserId};
 pub use permission::{AuthenticationError, PermissionError};
 pub use personal::{Known, Personal};

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
 use crate::{
-    BusinessId, ConversationId, Decider, FileId, Invalid, MessageId, MessageText, Personal, Reason, RefusalKind,
-    RuleError, Timestamp, UserId,
+    BusinessId, ConversationId, Decider, EventAudience, FileId, Invalid, MessageId, MessageText, Personal, Reason,
+    RefusalKind, RuleError, Timestamp, UserId,
 };
 
 #[cfg(test)]
@@ -229,14 +229,15 @@ impl VisibleMessage {
 }
 
 impl MessageEvent {
-    /// The conversation that it happened in, with who wrote and who got the message.
+    /// Returns its audience: the members of its conversation.
     #[must_use]
-    pub fn audience(&self) -> (ConversationId, [UserId; 2]) {
-        match self {
-            Self::Sent(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
-            Self::Edited(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
-            Self::Deleted(event) => (event.conversation_id, [event.sender_id, event.recipient_id]),
-        }
+    pub fn audience(&self) -> EventAudience {
+        let (id, members) = match self {
+            Self::Sent(event) => (event.conversation_id, [event.recipient_id, event.sender_id]),
+            Self::Edited(event) => (event.conversation_id, [event.recipient_id, event.sender_id]),
+            Self::Deleted(event) => (event.conversation_id, [event.recipient_id, event.sender_id]),
+        };
+        EventAudience::Conversation { id, members }
     }
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::domain_events;
-use crate::{BusinessId, ConversationId, Decider, MessageId, Timestamp, UserId};
+use crate::{BusinessId, ConversationId, Decider, EventAudience, MessageId, Timestamp, UserId};
 
 /// State of one person's cursor in one conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -62,6 +62,15 @@ impl Reading {
     #[must_use]
     pub fn stream_id(conversation: ConversationId, reader: UserId) -> String {
         format!("{conversation}.{reader}")
+    }
+}
+
+impl ReadingEvent {
+    /// Returns its audience: the sender of the messages that were read.
+    #[must_use]
+    pub fn audience(&self) -> EventAudience {
+        let Self::Read(read) = self;
+        EventAudience::Users(vec![read.sender_id])
     }
 }
 

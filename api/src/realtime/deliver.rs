@@ -73,7 +73,7 @@ async fn tell(shared: &Arc<Shared>, event: &RecordedEvent) -> Result<(), codec::
         shared.connections.pass(position);
         return shut_out(shared, event);
     };
-    for (person, connections) in shared.connections.reached_by(&fact.people(), position) {
+    for (person, connections) in shared.connections.reached_by(fact.audience.users(), position) {
         let Some(outgoing) = for_person(shared, &fact, person, position).await else { continue };
         for connection in connections {
             if let Offered::FellBehind(cursor) = connection.offer(&outgoing) {

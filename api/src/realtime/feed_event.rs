@@ -1,12 +1,12 @@
 //! Client events of an event of the log: their audience, and their content for each user. The same for live delivery and for
 //! replays.
 
-use domain::call::{Call, CallEvent, CallParties};
+use domain::call::{Call, CallEvent};
 use domain::delivery::{Delivered, DeliveryCursors, DeliveryEvent, MessagesDelivered};
 use domain::message::{Message, MessageDeleted, MessageEdited, MessageEvent};
 use domain::reading::{MessagesRead, Reading, ReadingEvent};
 use domain::user::Account;
-use domain::{Decider, DomainEvent, MessageId, UserId};
+use domain::{Decider, DomainEvent, EventAudience, MessageId, UserId};
 use event_store::{Position, RecordedEvent, codec};
 
 use super::outgoing::Outgoing;
@@ -16,8 +16,15 @@ use super::payloads::{
 };
 use commands::{Commands, Error};
 
-/// A fact that people are told of. Which people, the projection `feed` has to know too.
-pub(super) enum FeedEvent {
+/// An event of the log that has client events.
+pub(super) struct FeedEvent {
+    /// Users who receive one.
+    pub(super) audience: EventAudience,
+    pub(super) fact: Fact,
+}
+
+/// Events that have client events.
+pub(super) enum Fact {
     Message(Box<MessageNow>),
     Edited(Box<MessageEdited>),
     Deleted(Box<MessageDeleted>),
@@ -37,47 +44,38 @@ impl FeedEvent {
     /// Returns the client event of an event of the log; none if there is none.
     pub(super) fn of(event: &RecordedEvent) -> Result<Option<Self>, codec::DecodeError> {
         Ok(match event.stream.category() {
-            Message::CATEGORY => read(event)?.map(|event: MessageEvent| match event {
-                MessageEvent::Sent(sent) => {
-                    Self::Message(Box::new(MessageNow { sent, is_edited: false, is_deleted: false }))
-                }
-                MessageEvent::Edited(edited) => Self::Edited(Box::new(edited)),
-                MessageEvent::Deleted(deleted) => Self::Deleted(Box::new(deleted)),
+            Message::CATEGORY => read(event)?.map(|event: MessageEvent| Self {
+                audience: event.audience(),
+                fact: match event {
+                    MessageEvent::Sent(sent) => {
+                        Fact::Message(Box::new(MessageNow { sent, is_edited: false, is_deleted: false }))
+                    }
+                    MessageEvent::Edited(edited) => Fact::Edited(Box::new(edited)),
+                    MessageEvent::Deleted(deleted) => Fact::Deleted(Box::new(deleted)),
+                },
             }),
-            Reading::CATEGORY => read(event)?.map(|ReadingEvent::Read(read)| Self::Read(read)),
-            DeliveryCursors::CATEGORY => read(event)?.map(|DeliveryEvent::Delivered(event)| Self::Delivered(event)),
-            Call::CATEGORY => read(event)?.map(|event: CallEvent| Self::Call(Box::new(event))),
+            Reading::CATEGORY => read(event)?.map(|event: ReadingEvent| {
+                let audience = event.audience();
+                let ReadingEvent::Read(read) = event;
+                Self { audience, fact: Fact::Read(read) }
+            }),
+            DeliveryCursors::CATEGORY => read(event)?.map(|event: DeliveryEvent| {
+                let audience = event.audience();
+                let DeliveryEvent::Delivered(delivered) = event;
+                Self { audience, fact: Fact::Delivered(delivered) }
+            }),
+            Call::CATEGORY => read(event)?
+                .map(|event: CallEvent| Self { audience: event.audience(), fact: Fact::Call(Box::new(event)) }),
             _ => None,
         })
     }
 
     /// The message that it is about, if it says what that says.
     pub(super) fn message_id(&self) -> Option<MessageId> {
-        match self {
-            Self::Message(message) => Some(message.sent.message_id),
-            Self::Edited(edited) => Some(edited.message_id),
-            Self::Deleted(_) | Self::Read(_) | Self::Delivered(_) | Self::Call(_) => None,
-        }
-    }
-
-    /// Returns the users who receive it.
-    pub(super) fn people(&self) -> Vec<UserId> {
-        match self {
-            // The recipient first: they have been waiting.
-            Self::Message(message) => vec![message.sent.recipient_id, message.sent.sender_id],
-            Self::Edited(edited) => vec![edited.recipient_id, edited.sender_id],
-            Self::Deleted(deleted) => vec![deleted.recipient_id, deleted.sender_id],
-            Self::Read(read) => vec![read.sender_id],
-            Self::Delivered(delivered) => {
-                let mut senders: Vec<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
-                senders.sort_unstable();
-                senders.dedup();
-                senders
-            }
-            Self::Call(event) => {
-                let CallParties { caller_id, receiver_id, .. } = *event.parties();
-                vec![receiver_id, caller_id]
-            }
+        match &self.fact {
+            Fact::Message(message) => Some(message.sent.message_id),
+            Fact::Edited(edited) => Some(edited.message_id),
+            Fact::Deleted(_) | Fact::Read(_) | Fact::Delivered(_) | Fact::Call(_) => None,
         }
     }
 
@@ -89,8 +87,8 @@ impl FeedEvent {
         told: Told,
         commands: &Commands,
     ) -> Result<Option<Outgoing>, Error> {
-        Ok(match self {
-            Self::Message(message) if message.sent.recipient_id == person => {
+        Ok(match &self.fact {
+            Fact::Message(message) if message.sent.recipient_id == person => {
                 let sent = &message.sent;
                 // As it is now, not as it was: names change.
                 let sender = account(commands, sent.sender_id).await?;
@@ -104,19 +102,19 @@ impl FeedEvent {
                 let received = MessageReceived::of(message, &files, sender.as_ref(), position);
                 Some(Outgoing::message("message:received", delivered, received))
             }
-            Self::Message(message) => {
+            Fact::Message(message) => {
                 let files = commands.uploaded(&message.sent.attachments).await?;
                 let payload = MessagePayload::of(message, &files, position);
                 Some(Outgoing::durable("message:sent", position, payload))
             }
-            Self::Edited(edited) => {
+            Fact::Edited(edited) => {
                 Some(Outgoing::durable("message:edited", position, MessageEditedPayload::of(edited, position)))
             }
-            Self::Deleted(deleted) => {
+            Fact::Deleted(deleted) => {
                 Some(Outgoing::durable("message:deleted", position, MessageDeletedPayload::of(deleted, position)))
             }
-            Self::Read(read) => Some(Outgoing::durable("message:read", position, MessageRead::of(read, position))),
-            Self::Delivered(event) => {
+            Fact::Read(read) => Some(Outgoing::durable("message:read", position, MessageRead::of(read, position))),
+            Fact::Delivered(event) => {
                 // Two people have one conversation.
                 let own = event.up_to.iter().find(|message| message.sender_id == person);
                 own.map(|message| {
@@ -124,7 +122,7 @@ impl FeedEvent {
                     Outgoing::durable("message:delivered", position, delivered)
                 })
             }
-            Self::Call(event) => match (&**event, CallProgress::of(event, position)) {
+            Fact::Call(event) => match (&**event, CallProgress::of(event, position)) {
                 (_, Some((name, progress))) => Some(Outgoing::durable(name, position, progress)),
                 // Somebody who comes back later is called only if it still rings.
                 (CallEvent::Started(call), None)

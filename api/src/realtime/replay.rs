@@ -16,7 +16,7 @@ use projections::{NotThereYet, QueryError, ReadModel};
 use super::Shared;
 use super::closing::Closing;
 use super::connection::{Connection, Replayed};
-use super::feed_event::{FeedEvent, Told};
+use super::feed_event::{Fact, FeedEvent, Told};
 use super::outgoing::Outgoing;
 use super::payloads::UsersOnline;
 use crate::error::ApiError;
@@ -167,8 +167,8 @@ async fn as_they_are_now(
     messaging.checkpoint.reached(head, FEED_PATIENCE).await?;
     let changed = messaging.queries.changed(&ids).await?;
     for (_, fact) in facts {
-        match fact {
-            FeedEvent::Message(message) => {
+        match &mut fact.fact {
+            Fact::Message(message) => {
                 let Some(now) = changed.get(&message.sent.message_id) else { continue };
                 message.is_deleted = now.is_deleted;
                 message.is_edited = !now.is_deleted;
@@ -177,12 +177,12 @@ async fn as_they_are_now(
                     message.sent.attachments.clear();
                 }
             }
-            FeedEvent::Edited(edited) => {
+            Fact::Edited(edited) => {
                 if let Some(now) = changed.get(&edited.message_id) {
                     edited.content.value = known(now.content.clone());
                 }
             }
-            FeedEvent::Deleted(_) | FeedEvent::Read(_) | FeedEvent::Delivered(_) | FeedEvent::Call(_) => {}
+            Fact::Deleted(_) | Fact::Read(_) | Fact::Delivered(_) | Fact::Call(_) => {}
         }
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! Effects of events on the feed: their audiences.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
-use domain::call::{Call, CallEvent, CallParties};
+use domain::call::{Call, CallEvent};
 use domain::delivery::{DeliveryCursors, DeliveryEvent};
 use domain::message::{Message, MessageEvent};
 use domain::reading::{Reading, ReadingEvent};
-use domain::{ConversationId, Decider, UserId};
+use domain::{ConversationId, Decider, EventAudience, UserId};
 use event_store::{Position, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 use time::Date;
@@ -44,33 +44,17 @@ impl Projection for Feed {
     fn collect(changes: &mut Changes, event: &RecordedEvent) -> Result<(), Unreadable> {
         let position = event.position;
         changes.days.entry(event.recorded_at.date()).or_insert(position);
-        match event.stream.category() {
-            Message::CATEGORY => {
-                if let Some(event) = read!(event, MessageEvent)? {
-                    let (conversation, members) = event.audience();
-                    changes.in_conversation(conversation, members, position);
-                }
-            }
-            Call::CATEGORY => {
-                if let Some(event) = read!(event, CallEvent)? {
-                    let CallParties { conversation_id, caller_id, receiver_id, .. } = *event.parties();
-                    changes.in_conversation(conversation_id, [caller_id, receiver_id], position);
-                }
-            }
-            Reading::CATEGORY => {
-                if let Some(ReadingEvent::Read(read)) = read!(event, ReadingEvent)? {
-                    changes.for_person(read.sender_id, position);
-                }
-            }
-            DeliveryCursors::CATEGORY => {
-                if let Some(DeliveryEvent::Delivered(delivered)) = read!(event, DeliveryEvent)? {
-                    let senders: HashSet<UserId> = delivered.up_to.iter().map(|message| message.sender_id).collect();
-                    for sender in senders {
-                        changes.for_person(sender, position);
-                    }
-                }
-            }
-            _ => {}
+        let audience = match event.stream.category() {
+            Message::CATEGORY => read!(event, MessageEvent)?.map(|event| event.audience()),
+            Call::CATEGORY => read!(event, CallEvent)?.map(|event| event.audience()),
+            Reading::CATEGORY => read!(event, ReadingEvent)?.map(|event| event.audience()),
+            DeliveryCursors::CATEGORY => read!(event, DeliveryEvent)?.map(|event| event.audience()),
+            _ => None,
+        };
+        match audience {
+            Some(EventAudience::Conversation { id, members }) => changes.in_conversation(id, members, position),
+            Some(EventAudience::Users(users)) => users.into_iter().for_each(|user| changes.for_person(user, position)),
+            None => {}
         }
         Ok(())
     }
