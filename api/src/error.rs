@@ -228,7 +228,7 @@ impl From<CommandError> for ApiError {
                 ErrorCode::Unavailable
             }
             CommandError::Internal(cause) => {
-                tracing::error!(%cause, details = ?cause, "command failed: the log holds data that this program cannot read");
+                tracing::error!(%cause, details = ?cause, "command failed: internal error");
                 ErrorCode::InternalError
             }
         };

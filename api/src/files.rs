@@ -147,7 +147,7 @@ pub(crate) struct TakenIn {
     pub(crate) size_bytes: u64,
     /// In hexadecimal digits.
     pub(crate) sha256: String,
-    /// Type that the first bytes look like, if they do.
+    /// Media type that the first bytes look like, if any.
     pub(crate) looks_like: Option<&'static str>,
 }
 
@@ -298,7 +298,7 @@ impl Files {
             }
             Err(error) => {
                 if let Err(error) = upload.abort().await {
-                    tracing::warn!(%error, "deleting an aborted upload failed; the daily sweep retries");
+                    tracing::warn!(%error, "aborting an upload failed; its unfinished parts stay in the store");
                 }
                 Err(error)
             }

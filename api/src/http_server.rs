@@ -89,7 +89,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    /// Returns the number of unreported failures, if it is time to report them.
+    /// Counts one more. Returns how many have not been reported, if it is time to.
     fn another(&mut self) -> Option<u64> {
         self.unsaid += 1;
         if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {

@@ -114,6 +114,9 @@ impl<S> PatientStream<S> {
 
     /// Waits until an answer may be written. Patience ends with a client that goes on asking all the same.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_given_up {
+            return Poll::Ready(());
+        }
         let was_paused = self.pace.is_paused();
         ready!(self.pace.poll_write(cx));
         if self.pace.is_behind_for(WRITE_PATIENCE) {

@@ -30,7 +30,7 @@ const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 /// Bodies larger than that which a node holds at once: 64 MiB of them at most. Valid ones are rare.
 const LARGE_BODIES_AT_ONCE: usize = 32;
-/// Maximum for a session, and for an address.
+/// Maximum large bodies of a session, and from an address.
 const OF_A_SESSION: usize = 4;
 const OF_AN_ADDRESS: usize = LARGE_BODIES_AT_ONCE / 2;
 
@@ -106,7 +106,7 @@ pub(crate) struct Large<'a> {
     _of_address: Option<Share<IpAddr>>,
 }
 
-/// Place of a request's body until it is answered.
+/// Part of a request's body that is held until it is answered.
 pub(crate) enum Held<'a> {
     /// Nothing, or all of it, and room for that if it is large.
     Body(#[expect(dead_code, reason = "it is held, and let go when this is dropped")] Option<Large<'a>>),

@@ -39,7 +39,7 @@ const S3_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Opens the store.
 ///
-/// Opens the store. Files are kept under the installation's own name, so that another installation does not sweep them.
+/// Files are kept under the installation's own name, so that another installation does not sweep them.
 pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, BlobsError> {
     let bytes = |megabytes: u64| megabytes.saturating_mul(1024 * 1024);
     let quotas = FileQuotas {
@@ -53,7 +53,7 @@ pub(crate) fn open(settings: &Settings, installation: &str) -> Result<Files, Blo
             std::fs::create_dir_all(&dir)
                 .map_err(|source| BlobsError::Directory { path: dir.display().to_string(), source })?;
             if let Err(error) = remove_unfinished(&dir) {
-                tracing::warn!(%error, "aborting unfinished uploads failed; the next sweep retries");
+                tracing::warn!(%error, "removing unfinished uploads failed; the next start of the server retries");
             }
             // What is acknowledged is on disk.
             let store = LocalFileSystem::new_with_prefix(&dir)?.with_fsync(true);

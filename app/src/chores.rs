@@ -99,7 +99,7 @@ pub(crate) async fn sweep_files(api: Arc<Api>) {
         };
         for id in removed {
             if let Err(error) = api.files.delete(id).await {
-                tracing::warn!(%error, "deleting the bytes of an unused file failed; the daily sweep retries");
+                tracing::warn!(%error, "deleting the bytes of an unused file failed; the next sweep retries");
             }
         }
     }

@@ -39,8 +39,8 @@ impl ManagedPostgres {
     /// are looked for in `bin_dir`, or without it wherever they usually are.
     ///
     /// # Errors
-    /// If there are no binaries, when they are of another major version than the cluster, when another process works in the
-    /// directory, or when Postgres itself fails.
+    /// If there are no binaries, if they are of another major version than the cluster, if another process works in the
+    /// directory, or if Postgres itself fails.
     pub async fn start(data_dir: &Path, bin_dir: Option<&Path>) -> Result<Self, ManagedPostgresError> {
         ensure_private_dir(data_dir).map_err(files("make", data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(files("find", data_dir))?;
@@ -97,7 +97,7 @@ impl ManagedPostgres {
             fs::remove_dir_all(socket_dir)
         });
         if let Err(error) = stopped.await.map_err(io::Error::other).flatten() {
-            tracing::warn!(%error, "cleaning up after a previous Postgres failed");
+            tracing::warn!(%error, "removing the socket directory of Postgres failed");
         }
     }
 

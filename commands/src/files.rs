@@ -129,7 +129,7 @@ impl Commands {
         for (file, message) in self.lookups.stale_carriers(before, LIMIT).await? {
             // One that can't be helped must not keep the others.
             if let Err(error) = self.take_from_gone(file, message).await {
-                tracing::warn!(%error, %file, "detaching a file from a deleted message failed; the next sweep retries");
+                tracing::warn!(%error, %file, "detaching a file from a message that is gone failed; the next sweep retries");
             }
         }
         let mut removed = vec![];

@@ -11,7 +11,7 @@ use crate::{Commands, Error};
 /// Result of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandedOver {
-    /// The receipt is recorded, or was before.
+    /// The receipt is recorded, or there was no need to.
     Done,
     /// Too soon after the last receipt; retry in a moment.
     TooSoon,

@@ -10,10 +10,10 @@ use crate::{BusinessId, Decider, RefusalKind, RuleError, Timestamp, UserId};
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "camelCase")]
 pub enum AuditTrail {
-    /// Before the first reading.
+    /// Not recorded yet.
     #[default]
     Unread,
-    /// After a reading.
+    /// Recorded.
     Read(AuditRead),
 }
 
@@ -52,7 +52,7 @@ pub struct AuditRead {
     pub last_read_at: Timestamp,
 }
 
-/// Parts of the history that can be read.
+/// Ways of reading the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditedThing {

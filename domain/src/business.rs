@@ -71,7 +71,7 @@ pub struct BusinessRenamed {
     pub renamed_at: Timestamp,
 }
 
-/// Its users cannot log in from here on.
+/// Its users are shut out from here on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BusinessSuspended {
@@ -122,7 +122,7 @@ impl Business {
         }
     }
 
-    /// Returns true if its users may log in.
+    /// Returns true if its users may log in, and use the sessions that they have.
     #[must_use]
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))

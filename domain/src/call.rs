@@ -430,6 +430,10 @@ impl Decider for Call {
             ) => unchanged,
         };
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.started().map_or(0, |call| call.room_id.capacity())
+    }
 }
 
 fn start(command: StartCall) -> Result<CallEvent, CallError> {

@@ -1,4 +1,4 @@
-//! Credentials, removed from events before any reader gets them.
+//! Credentials in events: auditors get events without them.
 
 use std::borrow::Cow;
 

@@ -2,7 +2,7 @@
 
 use crate::{RefusalKind, RuleError};
 
-/// An action that the caller's role does not allow. The caller may know that its object exists.
+/// An action that the caller may not take. They may know that its object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PermissionError {
     /// The caller manages no users at all.
@@ -20,7 +20,7 @@ pub enum PermissionError {
     /// The caller sees the message, has not sent it, and manages no users of its business.
     #[error("only its sender or an administrator can delete a message")]
     DeleteMessage,
-    /// The caller is a user of the messenger.
+    /// The caller's role is that of a user of a business.
     #[error("only administrators and auditors read the history")]
     ReadHistory,
     /// The caller's role was changed after they had logged in.
@@ -34,13 +34,13 @@ pub enum PermissionError {
 /// A login or a token that is not accepted. The sentence does not say why: it might help an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
-    /// The email, the password or the business is wrong, or one of them is suspended.
+    /// The email, the password or the business is wrong, the user or the business is suspended, or the role may not use the admin API.
     #[error("invalid email or password")]
     Login,
-    /// The token, its session or its user is no longer valid.
+    /// The token, its session, its user or their business is no longer valid.
     #[error("invalid or expired token")]
     Token,
-    /// The refresh token is unknown, has been used before, or its session is over.
+    /// The refresh token is unknown or has been used before, its session is over, or its user or their business is suspended.
     #[error("invalid or expired refresh token")]
     RefreshToken,
 }

@@ -1,7 +1,7 @@
 //! The super admins of the installation, as far as it takes to never lose the last one: whoever is about to stop being one asks
 //! here first. Two who would each leave the other as the last one can't both be told that they may go.
 //!
-//! Super admins are listed by their own streams. This stream holds only those about to stop being one, until their streams show it.
+//! Whether a user is a super admin is in their own stream. This one holds only those about to stop being one, until their streams show it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

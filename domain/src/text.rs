@@ -170,7 +170,7 @@ impl MessageText {
         Ok(Self(text.to_owned()))
     }
 
-    /// Returns true if it has no visible text.
+    /// Returns true if it is empty, or white space only.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()

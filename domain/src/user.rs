@@ -46,7 +46,7 @@ pub struct Account {
     /// The password, as a PHC string. Never shown to anybody.
     #[serde(skip)]
     pub password_hash: Personal<String>,
-    /// True after an administrator has set the password.
+    /// True if somebody else has set the password: at the creation, or by a reset.
     pub password_is_temporary: bool,
     /// Counts how often the person was logged out everywhere, or shut out. Sessions of earlier epochs are over, but for [`Self::kept_session`].
     pub epoch: u32,

@@ -44,7 +44,7 @@ impl KurrentStore {
     /// Opens the log at a connection string: `kurrentdb://` or `esdb://`, with `+discover` or without.
     ///
     /// # Errors
-    /// If the connection string can't be understood, when the server doesn't let us read, or when it isn't there for half a
+    /// If the connection string can't be understood, if the server doesn't let us read, or if it isn't there for half a
     /// minute.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         const CONNECTING: &str = "connecting to KurrentDB";

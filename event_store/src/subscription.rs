@@ -38,7 +38,7 @@ impl Deref for Batch {
     }
 }
 
-/// Notifications of a follower of the log.
+/// Notifications to a follower of the log.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// The next events, at least one.

@@ -24,7 +24,7 @@ pub(crate) struct Intake {
 /// Why it is to begin anew.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Setback {
-    #[error("query of transient state failed")]
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
     #[error("the log failed")]
     Store(#[from] event_store::StoreError),
@@ -77,7 +77,7 @@ impl Intake {
                 tracing::warn!(
                     projection,
                     events = events.len(),
-                    "the database refused a batch; applying its events one by one"
+                    "the database refused a batch; halving it to find the event that is to blame"
                 );
                 for half in events.chunks(events.len().div_ceil(2)) {
                     Box::pin(self.take_in(connection, half)).await?;
@@ -129,7 +129,7 @@ impl Intake {
         }
         let projection = self.projector.name;
         for Parked { position, error, .. } in parked {
-            tracing::error!(projection, position, error, "parked an event that the projection cannot apply");
+            tracing::error!(projection, position, error, "parked an event");
         }
         metrics::counter!("switchboard_projection_parked_total", "projection" => projection)
             .increment(parked.len() as u64);

@@ -43,7 +43,7 @@ const SHOWN: [(&str, Projector, &str, &str); 5] = [
 /// all. `tell` hears how far the replay has come.
 ///
 /// # Errors
-/// If another process is at it, when the log or the database fails, and when `each` does.
+/// If another process is at it, if the log or the database fails, or if `each` does.
 pub async fn show_past<E: From<RebuildError>>(
     position: Position,
     business: Option<Uuid>,

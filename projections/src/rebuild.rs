@@ -43,7 +43,7 @@ pub enum RebuildError {
     #[error("its tables are in use without a pause")]
     InUse,
     /// The database failed.
-    #[error("query of transient state failed")]
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
     /// The log failed.
     #[error("the log failed")]
@@ -158,7 +158,7 @@ async fn due(pool: &PgPool) -> Result<Vec<Projector>, sqlx::Error> {
 /// a few times a second.
 ///
 /// # Errors
-/// If another process is at it, and when the log or the database fails; what was done is kept, and gone on with the next time.
+/// If another process is at it, or if the log or the database fails; what was done is kept, and gone on with the next time.
 pub async fn rebuild(
     projector: Projector,
     sources: &Sources,

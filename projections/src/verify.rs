@@ -66,7 +66,7 @@ impl std::fmt::Display for Difference {
 /// Compares a projection with a replay of the whole log. The projection goes on meanwhile. `tell` hears how far the replay has come.
 ///
 /// # Errors
-/// If another process is at it, and when the log or the database fails.
+/// If another process is at it, or if the log or the database fails.
 pub async fn verify(
     projector: Projector,
     sources: &Sources,

@@ -1,10 +1,11 @@
-//! Comes after all other tests, and tests nothing: says which of them were not run, and what to install.
+//! Comes after all other tests, and tests nothing: says how many of them were not run, and what to install.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 fn main() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not_run");
+    // Cargo starts this program and the one before.
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("not_run.{}", std::os::unix::process::parent_id()));
     let Ok(list) = std::fs::read_to_string(&path) else { return };
     let (mut packages, mut variables) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::<_, BTreeSet<_>>::new());
     for line in list.lines() {

@@ -338,7 +338,7 @@ impl From<RebuildError> for ApiError {
             RebuildError::UnderWay | RebuildError::Newer => ErrorCode::Conflict,
             RebuildError::InUse | RebuildError::Database(_) | RebuildError::Store(_) => ErrorCode::Unavailable,
         };
-        tracing::warn!(%error, cause = ?error, "reading the state of the projections failed");
+        tracing::warn!(%error, cause = ?error, "retrying parked events failed");
         let message = match code {
             ErrorCode::Conflict => error.to_string(),
             _ => "The service is temporarily unavailable".to_owned(),

@@ -82,7 +82,7 @@ struct Reader {
     open_until: Timestamp,
 }
 
-/// Page of events, or the end.
+/// Page of events, the note that there are no more for now, or a failure.
 enum Page {
     Events(Vec<RecordedEvent>),
     /// Everything up to this position has been told.

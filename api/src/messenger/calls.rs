@@ -108,7 +108,7 @@ struct Call {
     accepted_at: Option<String>,
     /// Time of the end
     ended_at: Option<String>,
-    /// User who ended it; null if the system did
+    /// User who ended it; null if the system did, and while it is not over
     ended_by: Option<String>,
     /// `hung_up` or `connection_lost` for one that ended, `timeout` for one that was missed, `busy`
     end_reason: Option<String>,

@@ -134,11 +134,11 @@ pub(crate) struct Message {
     reply_to: Option<String>,
     /// True if it was edited
     edited: bool,
-    /// Since when it does
+    /// Time of the last edit
     edited_at: Option<String>,
     /// True if it was deleted: only its place is left
     deleted: bool,
-    /// Since when it is
+    /// Time of the deletion
     deleted_at: Option<String>,
     /// Its place in the order of the conversation
     position: u64,

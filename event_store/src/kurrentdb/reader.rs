@@ -115,7 +115,8 @@ impl Reader {
         Ok(events)
     }
 
-    /// Returns true if these are the events of the stream after a version, with what their append would have answered.
+    /// Returns what an append of these events has answered, if they are the events of the stream after a version; none if they are
+    /// not.
     pub(super) async fn events_are(
         &self,
         stream: &StreamId,

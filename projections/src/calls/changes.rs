@@ -32,7 +32,7 @@ struct NewCall {
     position: Position,
 }
 
-/// Later events of a call.
+/// Columns that later events of a call change.
 #[derive(Default)]
 struct Progress {
     status: &'static str,

@@ -30,7 +30,7 @@ impl FeedQueries {
         Self { readers }
     }
 
-    /// Returns at most `limit` events of a user after a position.
+    /// Returns the positions of at most `limit` events of a user after a position.
     ///
     /// # Errors
     /// If the database fails.

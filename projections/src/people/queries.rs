@@ -87,7 +87,7 @@ pub enum UserOrder {
     CreatedAt,
     /// By name.
     Name,
-    /// Their login.
+    /// By login.
     Email,
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Devices {
 
 impl Devices {
     pub(crate) async fn connect(person: &Person) -> Self {
+        // The first streams would time out while the packages are installed.
+        super::js_dir();
         let mut devices = Self {
             socket: PlainSocket::connect(person, None).await,
             stream: EventStream::connect(person, None).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Installs what a lock file names into a folder, unless that was done before.
 pub(super) fn once(lock_file: &Path, folder: &Path, install: impl FnOnce()) {
-    let others = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("install.lock")).unwrap();
+    let others = File::open(lock_file).unwrap();
     others.lock().unwrap();
     let wanted = std::fs::read(lock_file).unwrap();
     let installed = folder.join(".installed");

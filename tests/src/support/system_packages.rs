@@ -1,5 +1,6 @@
 //! Programs that only a package of the operating system brings. A test gets one by finding it, and what needs it is started with it. A
-//! test that doesn't find it isn't run; `not_run.rs` names those in the end.
+//! test that doesn't find it isn't run; `not_run.rs` counts those
+//! in the end.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -120,11 +121,12 @@ fn found(is_there: bool, package: &str) -> bool {
     is_there
 }
 
-/// Adds the test to the list of those that were not run. Each run of the tests begins a list.
+/// Adds the test to the list of those that this run of Cargo has not run.
 fn note_not_run(kind: &str, needed: &str) {
     static LIST: OnceLock<std::fs::File> = OnceLock::new();
     let list = LIST.get_or_init(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("not_run");
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("not_run.{}", std::os::unix::process::parent_id()));
         let _ = std::fs::remove_file(&path);
         std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap()
     });
