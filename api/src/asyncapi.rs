@@ -103,6 +103,23 @@ fn heard(schemas: &mut SchemaGenerator) -> Vec<Word> {
     ]
 }
 
+/// The operation of a message: what clients send is answered.
+fn operation(word: &Word, id: &str, action: &str) -> Value {
+    let mut operation = json!({
+        "action": action,
+        "channel": {"$ref": "#/channels/stream"},
+        "summary": word.summary,
+        "messages": [{"$ref": format!("#/channels/stream/messages/{id}")}],
+    });
+    if action == "receive" {
+        operation["reply"] = json!({
+            "channel": {"$ref": "#/channels/stream"},
+            "messages": [{"$ref": "#/channels/stream/messages/acknowledgement"}],
+        });
+    }
+    operation
+}
+
 /// The document.
 pub(crate) fn document() -> String {
     let settings = SchemaSettings::draft07().with(|settings| {
@@ -126,19 +143,7 @@ pub(crate) fn document() -> String {
                 id.clone(),
                 json!({"name": word.name, "title": word.name, "summary": word.summary, "payload": word.payload}),
             );
-            let mut operation = json!({
-                "action": action,
-                "channel": {"$ref": "#/channels/stream"},
-                "summary": word.summary,
-                "messages": [{"$ref": format!("#/channels/stream/messages/{id}")}],
-            });
-            if action == "receive" {
-                operation["reply"] = json!({
-                    "channel": {"$ref": "#/channels/stream"},
-                    "messages": [{"$ref": "#/channels/stream/messages/acknowledgement"}],
-                });
-            }
-            operations.insert(id, operation);
+            operations.insert(id.clone(), operation(word, &id, action));
         }
     }
     let success = json!({"type": "object", "properties": {"success": {"const": true}}, "required": ["success"]});

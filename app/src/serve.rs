@@ -168,6 +168,21 @@ async fn serve_on(
     for address in acceptor.local_addr().iter().filter_map(|address| address.as_socket_addr()) {
         println!("Switchboard is at http://{address} and its API explorer at http://{address}/docs");
     }
+    let outcome = serve_until_stopped(acceptor, &api, &realtime, limits, &log, &mut background).await;
+    shut_down(&api.commands, log).await;
+    background.shutdown().await;
+    outcome
+}
+
+/// Serves requests until a signal, or until a part of the server has ended.
+async fn serve_until_stopped(
+    acceptor: impl Acceptor<Io = TcpStream> + 'static,
+    api: &Arc<Api>,
+    realtime: &Arc<Realtime>,
+    limits: ConnectionLimits,
+    log: &Log,
+    background: &mut JoinSet<()>,
+) -> Result<(), ServeError> {
     let mut outcome = Ok(());
     let stop = async {
         tokio::select! {
@@ -178,9 +193,7 @@ async fn serve_on(
         }
         realtime.close().await;
     };
-    api::serve_http(acceptor, api::server(&api, &realtime), limits, stop, DRAIN).await;
-    shut_down(&api.commands, log).await;
-    background.shutdown().await;
+    api::serve_http(acceptor, api::server(api, realtime), limits, stop, DRAIN).await;
     outcome
 }
 
