@@ -1,6 +1,5 @@
 //! Programs that only a package of the operating system brings. A test gets one by finding it, and what needs it is started with it. A
-//! test that doesn't find it isn't run; `not_run.rs` counts those
-//! in the end.
+//! test that doesn't find it isn't run; `not_run.rs` counts those in the end.
 
 use std::ffi::OsStr;
 use std::io::Write;
